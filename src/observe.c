@@ -1,0 +1,183 @@
+/*-------------------------------------------------------------------------
+ *
+ * observe.c
+ *		Recording what a change detector saw, and the log of conflicts.
+ *
+ * The upsert derives hashes, status and bases under the row's lock; a row that
+ * it would leave as it is, it does not write.  Afterwards, under the same lock,
+ * the conflict log is made to agree: a key in conflict has one open row, with
+ * the hashes that conflict now; a key out of conflict has none.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "syncstate.h"
+
+PG_FUNCTION_INFO_V1(sync_state_observe);
+PG_FUNCTION_INFO_V1(sync_state_observe_many);
+
+static NullableDatum
+single_key(Datum type_key)
+{
+	return syncstate_key_array(&type_key, 1);
+}
+
+/*
+ * Keys (text[], or 0) that are in conflict now, and keys that are not: those
+ * have an open conflict closed, under the given resolution.
+ */
+void
+syncstate_log_conflicts(Datum opened, Datum closed, TimestampTz now, const char *resolution)
+{
+	NullableDatum args[] = {
+		syncstate_datum(closed),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		syncstate_datum(CStringGetTextDatum(resolution)),
+		syncstate_current_role(),
+	};
+
+	if (closed != (Datum) 0)
+		syncstate_execute(STMT_CLOSE_CONFLICTS, args, false);
+	if (opened != (Datum) 0)
+	{
+		args[0] = syncstate_datum(opened);
+		syncstate_execute(STMT_CLOSE_STALE_CONFLICTS, args, false);
+		syncstate_execute(STMT_OPEN_CONFLICTS, args, false);
+	}
+}
+
+/*
+ * What the upsert returned in columns 1 and 2: does it open a conflict, close
+ * one, or leave that to the end of the run?
+ */
+typedef enum ConflictChange
+{
+	CONFLICT_OPENED,
+	CONFLICT_CLOSED,
+	CONFLICT_LEFT
+} ConflictChange;
+
+static ConflictChange
+conflict_change(uint64 row)
+{
+	NullableDatum status = syncstate_result(row, 1);
+	NullableDatum conflict = syncstate_result(row, 2);
+
+	if (!status.isnull && strcmp(TextDatumGetCString(status.value), "conflict") == 0)
+		return CONFLICT_OPENED;
+	if (!conflict.isnull && strcmp(TextDatumGetCString(conflict.value), "detected") == 0)
+		return CONFLICT_LEFT;
+	return CONFLICT_CLOSED;
+}
+
+/*
+ * sync_state_observe(type_key, local_hash, remote_hash, local_absent, remote_absent)
+ */
+Datum
+sync_state_observe(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	SyncstateObserved observed = syncstate_arg_observed(fcinfo, 1);
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext caller = CurrentMemoryContext;
+	NullableDatum args[] = {
+		syncstate_datum(key),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		observed.hash[SIDE_LOCAL],
+		observed.hash[SIDE_REMOTE],
+		syncstate_datum(BoolGetDatum(observed.given[SIDE_LOCAL])),
+		syncstate_datum(BoolGetDatum(observed.given[SIDE_REMOTE])),
+	};
+	SyncstateSides sides;
+	MemoryContext spi;
+	Jsonb	   *delta;
+
+	PreventCommandIfReadOnly("sync_state_observe()");
+
+	syncstate_connect();
+	if (syncstate_execute(STMT_OBSERVE, args, false) > 0)
+	{
+		ConflictChange change = conflict_change(0);
+
+		sides = syncstate_result_sides(0, 3);
+		if (change == CONFLICT_OPENED)
+			syncstate_log_conflicts(single_key(key).value, (Datum) 0, now, "vanished");
+		else if (change == CONFLICT_CLOSED)
+			syncstate_log_conflicts((Datum) 0, single_key(key).value, now, "vanished");
+	}
+	else
+	{
+		/* Nothing to write; the row is locked, so this reads what was compared. */
+		if (syncstate_execute(STMT_GET_HASHES, args, false) == 0)
+			syncstate_report_unknown(key);
+		sides = syncstate_result_sides(0, 1);
+	}
+
+	spi = MemoryContextSwitchTo(caller);
+	delta = syncstate_delta_json(DatumGetTextPP(key), &sides);
+	MemoryContextSwitchTo(spi);
+	SPI_finish();
+
+	PG_RETURN_JSONB_P(delta);
+}
+
+/* Brings the conflict log in line with the rows that the upsert returned. */
+static void
+log_returned_conflicts(uint64 nrows, TimestampTz now)
+{
+	Datum	   *opened = palloc_array(Datum, nrows + 1);
+	Datum	   *closed = palloc_array(Datum, nrows + 1);
+	int			nopened = 0;
+	int			nclosed = 0;
+
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		Datum		key = syncstate_result(row, 3).value;
+		ConflictChange change = conflict_change(row);
+
+		if (change == CONFLICT_OPENED)
+			opened[nopened++] = key;
+		else if (change == CONFLICT_CLOSED)
+			closed[nclosed++] = key;
+	}
+	syncstate_log_conflicts(nopened > 0 ? syncstate_key_array(opened, nopened).value : (Datum) 0,
+							nclosed > 0 ? syncstate_key_array(closed, nclosed).value : (Datum) 0,
+							now, "vanished");
+}
+
+/*
+ * sync_state_observe_many(type_keys, local_hashes, remote_hashes, complete)
+ */
+Datum
+sync_state_observe_many(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"local_hashes", "remote_hashes"};
+	static const bool required[] = {false, false};
+	SyncstateBatch *batch = syncstate_arg_batch(fcinfo, 2, names, required);
+	bool		complete = syncstate_arg_bool(fcinfo, 3, "complete");
+	TimestampTz now = GetCurrentTimestamp();
+	NullableDatum args[] = {
+		syncstate_key_array(batch->keys, batch->nrows),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		syncstate_datum(syncstate_text_array(batch->columns[0], batch->nrows)),
+		syncstate_datum(syncstate_text_array(batch->columns[1], batch->nrows)),
+		syncstate_datum(BoolGetDatum(batch->columns[0] != NULL)),
+		syncstate_datum(BoolGetDatum(batch->columns[1] != NULL)),
+		syncstate_datum(BoolGetDatum(complete)),
+	};
+	uint64		changed;
+
+	PreventCommandIfReadOnly("sync_state_observe_many()");
+
+	syncstate_connect();
+	changed = syncstate_execute(STMT_OBSERVE_MANY, args, false);
+	log_returned_conflicts(changed, now);
+	SPI_finish();
+
+	PG_RETURN_INT32((int32) changed);
+}

@@ -1,0 +1,616 @@
+/*-------------------------------------------------------------------------
+ *
+ * plans.c
+ *		Every SQL statement of the extension, prepared and kept.
+ *
+ * Statements run as the caller, through SPI, so that privileges, row security,
+ * triggers of the user's and distributed tables work as for any statement.
+ * They must mean the same under every search_path: each table, function,
+ * type and operator is written with its schema, and constructs that look an
+ * operator up by its bare name (IN, BETWEEN, IS DISTINCT FROM, NULLIF) do not
+ * occur.  Values that change from call to call are parameters; times and
+ * uuids too, so that a call has one idea of "now".
+ *
+ * A decision about a row is one statement, taken under the row's lock:
+ * INSERT ... ON CONFLICT DO UPDATE ... WHERE, or UPDATE ... WHERE.  Statements
+ * that write history run after it, with a snapshot that sees what the lock
+ * protects.
+ *
+ * What is kept: one plan per statement, for the life of the backend, always
+ * generic.  A plan is bound to the tables by name, and the server's plan cache
+ * binds it anew when a table changes or is dropped.  It must not then bind to
+ * whatever else bears that name, so syncstate_connect() first makes sure that
+ * syncstate.sync_state is the extension's own and locks it; under that lock
+ * the extension cannot be dropped.  The answer is remembered until a relcache
+ * invalidation of that table; the callback only clears a flag.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+
+#include "syncstate.h"
+
+#define MAX_STATEMENT_ARGS 8
+
+typedef struct StatementText
+{
+	const char *text;
+	int			nargs;
+	Oid			argtypes[MAX_STATEMENT_ARGS];
+} StatementText;
+
+/* Operators and predicates, spelled out. */
+#define EQ " OPERATOR(pg_catalog.=) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define GT " OPERATOR(pg_catalog.>) "
+
+/* Equality in which NULL equals NULL; never NULL itself. */
+#define SAME(a, b) "COALESCE(" a EQ b ", " a " IS NULL AND " b " IS NULL)"
+
+/* A live run holds row s; $2 is now.  NULL counts as no. */
+#define LIVE "(s.sync_status" EQ "'syncing' AND s.lease_expires_at" GT "$2)"
+
+/* Row s is of a run that stopped, or is in hand. */
+#define STOPPED "(s.sync_status" EQ "ANY ('{syncing,failed}'::pg_catalog.text[]))"
+
+#define SYNCED(s) "(" s ".last_sync_at IS NOT NULL OR " s ".last_synced_hash IS NOT NULL" \
+	" OR " s ".last_synced_remote_hash IS NOT NULL)"
+
+#define HASHES "s.local_hash, s.remote_hash, s.last_synced_hash, s.last_synced_remote_hash"
+
+/*
+ * Observing.  Parameters: $1 key(s), $2 now, $3 and $4 hashes, $5 and $6 which
+ * sides were observed.  On a new row there is nothing to compare with.
+ */
+#define OBSERVE_COLUMNS \
+	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
+	" last_synced_hash, last_synced_remote_hash, last_sync_at," \
+	" sync_status, conflict_status, created_at, updated_at, changed_xid)" \
+	" SELECT d.k, d.l, d.r," \
+	" CASE WHEN d.adopt THEN d.l END, CASE WHEN d.adopt THEN d.r END, CASE WHEN d.adopt THEN $2 END," \
+	" d.status, CASE WHEN d.status" EQ "'conflict' THEN 'detected' ELSE 'none' END, $2, $2, 0" \
+	" FROM (SELECT o.k, o.l, o.r," \
+	"  syncstate.settles(o.l, o.r, NULL, NULL, false) AS adopt," \
+	"  syncstate.status_after(o.l, o.r, NULL, NULL, false) AS status FROM "
+#define OBSERVED_LOCAL "CASE WHEN $5 THEN EXCLUDED.local_hash ELSE s.local_hash END"
+#define OBSERVED_REMOTE "CASE WHEN $6 THEN EXCLUDED.remote_hash ELSE s.remote_hash END"
+#define OBSERVED_ARGS OBSERVED_LOCAL ", " OBSERVED_REMOTE \
+	", s.last_synced_hash, s.last_synced_remote_hash, " SYNCED("s")
+#define OBSERVED_SETTLES "(" STOPPED " IS NOT TRUE AND syncstate.settles(" OBSERVED_ARGS "))"
+#define OBSERVED_STATUS "CASE WHEN " STOPPED " THEN s.sync_status ELSE syncstate.status_after(" OBSERVED_ARGS ") END"
+#define OBSERVED_CONFLICT "CASE WHEN " STOPPED " THEN s.conflict_status" \
+	" WHEN syncstate.conflict_kind(" OBSERVED_ARGS ") IS NULL THEN 'none' ELSE 'detected' END"
+#define OBSERVE_ON_CONFLICT \
+	" ON CONFLICT (type_key) DO UPDATE SET" \
+	" local_hash = " OBSERVED_LOCAL ", remote_hash = " OBSERVED_REMOTE "," \
+	" last_synced_hash = CASE WHEN " OBSERVED_SETTLES " THEN " OBSERVED_LOCAL " ELSE s.last_synced_hash END," \
+	" last_synced_remote_hash = CASE WHEN " OBSERVED_SETTLES " THEN " OBSERVED_REMOTE " ELSE s.last_synced_remote_hash END," \
+	" last_sync_at = CASE WHEN " OBSERVED_SETTLES " THEN $2 ELSE s.last_sync_at END," \
+	" sync_status = " OBSERVED_STATUS ", conflict_status = " OBSERVED_CONFLICT \
+	" WHERE NOT (" SAME("(" OBSERVED_LOCAL ")", "s.local_hash") \
+	" AND " SAME("(" OBSERVED_REMOTE ")", "s.remote_hash") \
+	" AND " SAME("(" OBSERVED_STATUS ")", "s.sync_status") \
+	" AND " SAME("(" OBSERVED_CONFLICT ")", "s.conflict_status") \
+	" AND NOT " OBSERVED_SETTLES ")"
+
+/*
+ * Marking without a run: the given hashes win, unless a live run holds the
+ * key.  Parameters: $1 key(s), $2 now, $3 and $4 hashes.
+ */
+#define MARK_COLUMNS \
+	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
+	" last_synced_hash, last_synced_remote_hash, last_sync_at," \
+	" sync_status, conflict_status, created_at, updated_at, changed_xid)"
+#define MARK_ON_CONFLICT \
+	" ON CONFLICT (type_key) DO UPDATE SET" \
+	" local_hash = EXCLUDED.local_hash, remote_hash = EXCLUDED.remote_hash," \
+	" last_synced_hash = EXCLUDED.local_hash, last_synced_remote_hash = EXCLUDED.remote_hash," \
+	" last_sync_at = $2, sync_progress = NULL, sync_status = 'in_sync', conflict_status = 'none'," \
+	" run_id = NULL, lease_expires_at = NULL" \
+	" WHERE " LIVE " IS NOT TRUE"
+
+/*
+ * Marking with a run, $5: the row must carry its token.  The proposed row is
+ * "syncing", which is the only status that may carry one; where it is really
+ * inserted the key was unknown, and the caller raises an error on seeing that
+ * status come back.  What the run saw when it began is in its history row.
+ */
+#define MARK_RUN_COLUMNS \
+	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
+	" sync_status, run_id, created_at, updated_at, changed_xid)"
+#define MARK_RUN_ON_CONFLICT \
+	" ON CONFLICT (type_key) DO UPDATE SET" \
+	" (local_hash, remote_hash, last_synced_hash, last_synced_remote_hash, sync_status, conflict_status) =" \
+	" (SELECT k.l, k.r," \
+	"  CASE WHEN k.settles THEN k.l ELSE EXCLUDED.local_hash END," \
+	"  CASE WHEN k.settles THEN k.r ELSE EXCLUDED.remote_hash END," \
+	"  k.status, CASE WHEN k.status" EQ "'conflict' THEN 'detected' ELSE 'none' END" \
+	"  FROM (SELECT h.l, h.r," \
+	"   syncstate.settles(h.l, h.r, EXCLUDED.local_hash, EXCLUDED.remote_hash, true) AS settles," \
+	"   syncstate.status_after(h.l, h.r, EXCLUDED.local_hash, EXCLUDED.remote_hash, true) AS status" \
+	"   FROM (SELECT syncstate.kept_hash(s.local_hash, r.local_hash, EXCLUDED.local_hash) AS l," \
+	"    syncstate.kept_hash(s.remote_hash, r.remote_hash, EXCLUDED.remote_hash) AS r" \
+	"    FROM (SELECT) one LEFT JOIN syncstate.sync_run r" \
+	"    ON r.type_key" EQ "s.type_key AND r.run_number" EQ "s.run_number OFFSET 0) h OFFSET 0) k)," \
+	" last_sync_at = $2, sync_progress = NULL, run_id = NULL, lease_expires_at = NULL" \
+	" WHERE s.run_id" EQ "EXCLUDED.run_id"
+
+#define SELECT_HOLDER \
+	"SELECT " LIVE " IS TRUE, (" STOPPED " AND s.sync_progress IS NOT NULL) IS TRUE," \
+	" s.run_number, s.lease_expires_at," \
+	" (SELECT r.owner FROM syncstate.sync_run r" \
+	"  WHERE r.type_key" EQ "s.type_key AND r.run_number" EQ "s.run_number)" \
+	" FROM syncstate.sync_state s WHERE s.type_key" EQ "$1"
+
+/* Above every run that the key's history knows, in case the row was made anew. */
+#define NEXT_RUN_NUMBER "1 OPERATOR(pg_catalog.+) COALESCE((SELECT pg_catalog.max(r.run_number)" \
+	" FROM syncstate.sync_run r WHERE r.type_key" EQ "$1), 0)"
+
+static const StatementText statements[NUM_STATEMENTS] = {
+	[STMT_GET] = {
+		"SELECT s FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_GET_HASHES] = {
+		"SELECT " HASHES ", " SYNCED("s")
+		" FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_HOLDER] = {
+		SELECT_HOLDER,
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_HOLDER_LOCKED] = {
+		SELECT_HOLDER " FOR NO KEY UPDATE OF s",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_PLAN_FOR] = {
+		"SELECT d.k,"
+		" CASE WHEN $4 THEN d.l ELSE s.local_hash END, CASE WHEN $5 THEN d.r ELSE s.remote_hash END,"
+		" s.last_synced_hash, s.last_synced_remote_hash, " SYNCED("s") ","
+		" s.sync_status, s.conflict_status, s.run_id, s.lease_expires_at"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS d(k, l, r)"
+		" LEFT JOIN syncstate.sync_state s ON s.type_key" EQ "d.k"
+		" UNION ALL"
+		" SELECT s.type_key,"
+		" CASE WHEN $4 THEN NULL ELSE s.local_hash END, CASE WHEN $5 THEN NULL ELSE s.remote_hash END,"
+		" s.last_synced_hash, s.last_synced_remote_hash, " SYNCED("s") ","
+		" s.sync_status, s.conflict_status, s.run_id, s.lease_expires_at"
+		" FROM syncstate.sync_state s WHERE $6 AND s.type_key OPERATOR(pg_catalog.<>) ALL ($1)"
+		" ORDER BY 1",
+		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
+	},
+	[STMT_CHANGED_SINCE] = {
+		"SELECT s.type_key FROM syncstate.sync_state s WHERE s.updated_at" GT "$1 ORDER BY s.type_key",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_DETECT_INTERRUPTED] = {
+		"SELECT s.type_key FROM syncstate.sync_state s"
+		" WHERE s.sync_status" EQ "'syncing' AND (s.lease_expires_at IS NULL OR s.lease_expires_at" LE "$1)"
+		" ORDER BY s.type_key",
+		1, {TIMESTAMPTZOID}
+	},
+
+	[STMT_OBSERVE] = {
+		OBSERVE_COLUMNS "(VALUES ($1, $3, $4)) AS o(k, l, r)) d" OBSERVE_ON_CONFLICT
+		" RETURNING s.sync_status, s.conflict_status, " HASHES ", " SYNCED("s"),
+		6, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID}
+	},
+	[STMT_OBSERVE_MANY] = {
+		OBSERVE_COLUMNS
+		"(SELECT u.k, u.l, u.r FROM"
+		"  ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS u(k, l, r)"
+		"  UNION ALL SELECT s.type_key, NULL, NULL FROM syncstate.sync_state s"
+		"  WHERE $7 AND s.type_key OPERATOR(pg_catalog.<>) ALL ($1)) AS o) d"
+		" ORDER BY d.k COLLATE pg_catalog.\"C\"" OBSERVE_ON_CONFLICT
+		" RETURNING s.sync_status, s.conflict_status, s.type_key",
+		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
+	},
+	[STMT_CLOSE_CONFLICTS] = {
+		"UPDATE syncstate.sync_conflict c SET resolved_at = $2, resolution = $3, resolved_by = $4"
+		" WHERE c.type_key" EQ "ANY ($1) AND c.resolved_at IS NULL",
+		4, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[STMT_CLOSE_STALE_CONFLICTS] = {
+		"UPDATE syncstate.sync_conflict c SET resolved_at = $2, resolution = $3, resolved_by = $4"
+		" FROM syncstate.sync_state s"
+		" WHERE c.type_key" EQ "ANY ($1) AND c.resolved_at IS NULL AND s.type_key" EQ "c.type_key"
+		" AND NOT (" SAME("s.local_hash", "c.local_hash") " AND " SAME("s.remote_hash", "c.remote_hash")
+		" AND " SAME("s.last_synced_hash", "c.base_local_hash")
+		" AND " SAME("s.last_synced_remote_hash", "c.base_remote_hash") ")",
+		4, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[STMT_OPEN_CONFLICTS] = {
+		"INSERT INTO syncstate.sync_conflict (type_key, conflict_number, kind,"
+		" base_local_hash, base_remote_hash, local_hash, remote_hash, detected_at)"
+		" SELECT s.type_key, 1 OPERATOR(pg_catalog.+) COALESCE((SELECT pg_catalog.max(c.conflict_number)"
+		"  FROM syncstate.sync_conflict c WHERE c.type_key" EQ "s.type_key), 0),"
+		" syncstate.conflict_kind(" HASHES ", " SYNCED("s") "),"
+		" s.last_synced_hash, s.last_synced_remote_hash, s.local_hash, s.remote_hash, $2"
+		" FROM syncstate.sync_state s WHERE s.type_key" EQ "ANY ($1)"
+		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
+		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
+		2, {TEXTARRAYOID, TIMESTAMPTZOID}
+	},
+
+	[STMT_MARK] = {
+		MARK_COLUMNS " VALUES ($1, $3, $4, $3, $4, $2, 'in_sync', 'none', $2, $2, 0)" MARK_ON_CONFLICT
+		" RETURNING s, s.sync_status, s.run_number",
+		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[STMT_MARK_RUN] = {
+		MARK_RUN_COLUMNS " VALUES ($1, $3, $4, 'syncing', $5, $2, $2, 0)" MARK_RUN_ON_CONFLICT
+		" RETURNING s, s.sync_status, s.run_number",
+		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, UUIDOID}
+	},
+	[STMT_MARK_MANY] = {
+		MARK_COLUMNS " SELECT d.k, d.l, d.r, d.l, d.r, $2, 'in_sync', 'none', $2, $2, 0"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS d(k, l, r)"
+		" ORDER BY d.k COLLATE pg_catalog.\"C\"" MARK_ON_CONFLICT
+		" RETURNING s.type_key, s.sync_status, s.run_number",
+		4, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID}
+	},
+	[STMT_MARK_RUN_MANY] = {
+		MARK_RUN_COLUMNS " SELECT d.k, d.l, d.r, 'syncing', d.run, $2, $2, 0"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) AS d(k, l, r, run)"
+		" ORDER BY d.k COLLATE pg_catalog.\"C\"" MARK_RUN_ON_CONFLICT
+		" RETURNING s.type_key, s.sync_status, s.run_number",
+		5, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}
+	},
+	[STMT_MARKED_BEFORE] = {
+		"SELECT s FROM syncstate.sync_run r JOIN syncstate.sync_state s ON s.type_key" EQ "r.type_key"
+		" WHERE r.type_key" EQ "$1 AND r.run_id" EQ "$2 AND r.outcome" EQ "'synced'"
+		" AND " SAME("r.marked_local_hash", "$3") " AND " SAME("r.marked_remote_hash", "$4"),
+		4, {TEXTOID, UUIDOID, TEXTOID, TEXTOID}
+	},
+	[STMT_FINISH_MARKED] = {
+		"UPDATE syncstate.sync_run r SET finished_at = $2,"
+		" outcome = CASE WHEN r.run_id" EQ "d.run THEN 'synced' ELSE 'superseded' END,"
+		" marked_local_hash = CASE WHEN r.run_id" EQ "d.run THEN d.l END,"
+		" marked_remote_hash = CASE WHEN r.run_id" EQ "d.run THEN d.r END"
+		" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5)) AS d(k, l, r, run)"
+		" WHERE r.type_key" EQ "d.k AND r.outcome IS NULL",
+		5, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}
+	},
+
+	[STMT_RESET] = {
+		"UPDATE syncstate.sync_state AS s SET last_synced_hash = NULL, last_synced_remote_hash = NULL,"
+		" last_sync_at = NULL, sync_progress = NULL, sync_status = 'new', conflict_status = 'none',"
+		" run_id = NULL, lease_expires_at = NULL"
+		" WHERE s.type_key" EQ "$1 AND ($3 OR " LIVE " IS NOT TRUE) RETURNING s",
+		3, {TEXTOID, TIMESTAMPTZOID, BOOLOID}
+	},
+	[STMT_FORGET] = {
+		"DELETE FROM syncstate.sync_state AS s"
+		" WHERE s.type_key" EQ "$1 AND ($3 OR " LIVE " IS NOT TRUE) RETURNING true",
+		3, {TEXTOID, TIMESTAMPTZOID, BOOLOID}
+	},
+
+	[STMT_BEGIN] = {
+		"INSERT INTO syncstate.sync_state AS s (type_key, sync_status, run_id, run_number,"
+		" lease_expires_at, created_at, updated_at, changed_xid)"
+		" VALUES ($1, 'syncing', $3, " NEXT_RUN_NUMBER ", $4, $2, $2, 0)"
+		" ON CONFLICT (type_key) DO UPDATE SET sync_status = 'syncing',"
+		" run_id = EXCLUDED.run_id, lease_expires_at = EXCLUDED.lease_expires_at,"
+		" run_number = GREATEST(s.run_number OPERATOR(pg_catalog.+) 1, EXCLUDED.run_number),"
+		" sync_progress = CASE WHEN " STOPPED " THEN s.sync_progress END"
+		" WHERE " LIVE " IS NOT TRUE RETURNING s.run_number",
+		4, {TEXTOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID}
+	},
+	[STMT_RESUME] = {
+		"UPDATE syncstate.sync_state AS s SET sync_status = 'syncing',"
+		" run_id = $3, lease_expires_at = $4,"
+		" run_number = GREATEST(s.run_number OPERATOR(pg_catalog.+) 1, " NEXT_RUN_NUMBER ")"
+		" WHERE s.type_key" EQ "$1 AND " LIVE " IS NOT TRUE"
+		" AND " STOPPED " AND s.sync_progress IS NOT NULL RETURNING s.run_number",
+		4, {TEXTOID, TIMESTAMPTZOID, UUIDOID, TIMESTAMPTZOID}
+	},
+
+	/*
+	 * The run before, p, left the checkpoint that the new one starts from; or
+	 * it passed on, untouched, one that it had itself been given, along with
+	 * what was already known of it.
+	 */
+	[STMT_RECORD_RUN] = {
+		"WITH ended AS (UPDATE syncstate.sync_run r SET finished_at = $2, outcome = 'superseded'"
+		"  WHERE r.type_key" EQ "$1 AND r.outcome IS NULL)"
+		" INSERT INTO syncstate.sync_run AS n (type_key, run_number, run_id, owner, backend_pid,"
+		" started_at, sync_progress, content_moved, local_hash, remote_hash)"
+		" SELECT s.type_key, s.run_number, s.run_id, $4, $5, $2, s.sync_progress,"
+		" CASE WHEN s.sync_progress IS NULL THEN false WHEN p.run_number IS NULL THEN NULL"
+		" ELSE NOT " SAME("s.local_hash", "p.local_hash") " OR NOT " SAME("s.remote_hash", "p.remote_hash")
+		"  OR (p.content_moved AND " SAME("s.sync_progress", "p.sync_progress") ") END,"
+		" s.local_hash, s.remote_hash"
+		" FROM syncstate.sync_state s LEFT JOIN LATERAL"
+		"  (SELECT q.run_number, q.local_hash, q.remote_hash, q.sync_progress, q.content_moved"
+		"   FROM syncstate.sync_run q WHERE q.type_key" EQ "s.type_key AND q.run_number" LT "s.run_number"
+		"   ORDER BY q.run_number DESC LIMIT 1) p ON true"
+		" WHERE s.type_key" EQ "$1 AND s.run_id" EQ "$3"
+		" RETURNING n",
+		5, {TEXTOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, INT4OID}
+	},
+	[STMT_CLAIM] = {
+		"SELECT s.type_key FROM syncstate.sync_state s"
+		" WHERE s.sync_status" EQ "ANY ('{new,modified,syncing,failed}'::pg_catalog.text[])"
+		" AND (s.sync_status" EQ "ANY ('{new,modified}'::pg_catalog.text[])"
+		"  OR (s.sync_status" EQ "'syncing' AND " LIVE " IS NOT TRUE)"
+		"  OR (s.sync_status" EQ "'failed' AND COALESCE((SELECT r.finished_at FROM syncstate.sync_run r"
+		"   WHERE r.type_key" EQ "s.type_key ORDER BY r.run_number DESC LIMIT 1), s.updated_at)" LE "$5))"
+		" AND s.conflict_status OPERATOR(pg_catalog.<>) 'detected' IS NOT FALSE"
+		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
+		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
+		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
+	},
+	[STMT_CHECKPOINT] = {
+		"UPDATE syncstate.sync_state AS s SET sync_progress = COALESCE($3, s.sync_progress),"
+		" lease_expires_at = GREATEST(s.lease_expires_at, $4)"
+		" WHERE s.type_key" EQ "$1 AND s.run_id" EQ "$2 RETURNING s.lease_expires_at",
+		4, {TEXTOID, UUIDOID, JSONBOID, TIMESTAMPTZOID}
+	},
+
+	/* $3 the run or NULL, $4 force, $5 keep the progress. */
+	[STMT_STOP] = {
+		"UPDATE syncstate.sync_state AS s SET sync_status = 'failed', run_id = NULL, lease_expires_at = NULL,"
+		" sync_progress = CASE WHEN $5 THEN s.sync_progress END"
+		" WHERE s.type_key" EQ "$1 AND CASE WHEN $3 IS NULL THEN $4 OR " LIVE " IS NOT TRUE"
+		" ELSE s.run_id" EQ "$3 END RETURNING s",
+		5, {TEXTOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID}
+	},
+	[STMT_CREATE_FAILED] = {
+		"INSERT INTO syncstate.sync_state (type_key, sync_status, created_at, updated_at, changed_xid)"
+		" VALUES ($1, 'failed', $2, $2, 0) ON CONFLICT (type_key) DO NOTHING",
+		2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_FINISH_RUN] = {
+		"UPDATE syncstate.sync_run r SET finished_at = $2, outcome = $3, error = $4"
+		" WHERE r.type_key" EQ "$1 AND r.outcome IS NULL",
+		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+
+	[STMT_ENTOMB] = {
+		"INSERT INTO syncstate.sync_tombstone (type_key, changed_xid, deleted_at) VALUES ($1, $2, $3)"
+		" ON CONFLICT (type_key) DO UPDATE SET changed_xid = EXCLUDED.changed_xid, deleted_at = EXCLUDED.deleted_at",
+		3, {TEXTOID, INT8OID, TIMESTAMPTZOID}
+	},
+	[STMT_FORGET_RUNS] = {
+		"DELETE FROM syncstate.sync_run r WHERE r.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_FORGET_CONFLICTS] = {
+		"DELETE FROM syncstate.sync_conflict c WHERE c.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+};
+
+static SPIPlanPtr plans[NUM_STATEMENTS];
+
+/* The table that all plans are bound to, as last looked up and found ours. */
+static Oid	state_relid = InvalidOid;
+static bool state_relid_valid = false;
+
+static void
+invalidate_state_relid(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == state_relid)
+		state_relid_valid = false;
+}
+
+void
+syncstate_init_plans(void)
+{
+	CacheRegisterRelcacheCallback(invalidate_state_relid, (Datum) 0);
+}
+
+/* OID of syncstate.sync_state, if that is a table of this extension. */
+static Oid
+find_state_relid(void)
+{
+	Oid			namespace = get_namespace_oid("syncstate", true);
+	Oid			extension = get_extension_oid("syncstate", true);
+	Oid			relid = OidIsValid(namespace) ? get_relname_relid("sync_state", namespace) : InvalidOid;
+
+	if (!OidIsValid(relid) || !OidIsValid(extension) ||
+		getExtensionOfObject(RelationRelationId, relid) != extension)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table syncstate.sync_state of extension syncstate does not exist"),
+				 errhint("CREATE EXTENSION syncstate makes it.")));
+	return relid;
+}
+
+/*
+ * Taking the lock is what makes invalidations arrive, so look again after it:
+ * only a lock on what is still ours lets the plans be used.  The lock stays
+ * until the transaction ends, as any statement's would.
+ */
+static void
+lock_state_table(void)
+{
+	for (;;)
+	{
+		if (!state_relid_valid)
+		{
+			state_relid = find_state_relid();
+			state_relid_valid = true;
+		}
+		LockRelationOid(state_relid, AccessShareLock);
+		if (state_relid_valid)
+			return;
+		UnlockRelationOid(state_relid, AccessShareLock);
+	}
+}
+
+/* SPI_connect, ready for this file's statements. */
+void
+syncstate_connect(void)
+{
+	lock_state_table();
+	SPI_connect();
+}
+
+/* A plan that is kept for the life of the backend. */
+SPIPlanPtr
+syncstate_prepare(const char *text, int nargs, Oid *argtypes)
+{
+	SPIPlanPtr	plan = SPI_prepare_cursor(text, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s", text, SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	return plan;
+}
+
+/*
+ * Runs a plan and returns the number of rows that it processed; the rows are
+ * in SPI_tuptable.  read_only: with the snapshot of the calling query, for
+ * functions that are STABLE; else with a new one, as each statement at READ
+ * COMMITTED gets it.
+ */
+uint64
+syncstate_execute_plan(SPIPlanPtr plan, const char *name, int nargs,
+					   const NullableDatum *args, bool read_only)
+{
+	Datum		values[MAX_STATEMENT_ARGS + NUM_FIELDS] = {0};
+	char		nulls[lengthof(values)] = {0};
+	int			code;
+
+	Assert(nargs <= (int) lengthof(values));
+	for (int i = 0; i < nargs; i++)
+	{
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+
+	code = SPI_execute_plan(plan, values, nulls, read_only, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_plan failed for \"%s\": %s", name, SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+uint64
+syncstate_execute(SyncstateStatement statement, const NullableDatum *args, bool read_only)
+{
+	const StatementText *s = &statements[statement];
+
+	Assert(s->nargs <= MAX_STATEMENT_ARGS);
+	if (plans[statement] == NULL)
+		plans[statement] = syncstate_prepare(s->text, s->nargs, (Oid *) s->argtypes);
+	return syncstate_execute_plan(plans[statement], s->text, s->nargs, args, read_only);
+}
+
+/* Value of a column (from 1) of the last result; lives until SPI_finish. */
+NullableDatum
+syncstate_result(uint64 row, int column)
+{
+	NullableDatum result;
+
+	result.value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+								 column, &result.isnull);
+	return result;
+}
+
+/* The same for a value by reference that is not NULL, copied for the caller of SPI_connect. */
+Datum
+syncstate_return_datum(uint64 row, int column)
+{
+	NullableDatum result = syncstate_result(row, column);
+
+	Assert(!result.isnull);
+	return SPI_datumTransfer(result.value, false, -1);
+}
+
+SyncstateHolder
+syncstate_read_holder(Datum type_key, TimestampTz now, bool lock)
+{
+	NullableDatum args[] = {syncstate_datum(type_key), syncstate_datum(TimestampTzGetDatum(now))};
+	SyncstateHolder holder = {0};
+	NullableDatum expires;
+	NullableDatum owner;
+
+	if (syncstate_execute(lock ? STMT_HOLDER_LOCKED : STMT_HOLDER, args, false) == 0)
+		return holder;
+
+	holder.known = true;
+	holder.live = DatumGetBool(syncstate_result(0, 1).value);
+	holder.resumable = DatumGetBool(syncstate_result(0, 2).value);
+	holder.run_number = DatumGetInt32(syncstate_result(0, 3).value);
+	expires = syncstate_result(0, 4);
+	holder.lease_expires_at = expires.isnull ? DT_NOBEGIN : DatumGetTimestampTz(expires.value);
+	owner = syncstate_result(0, 5);
+	holder.owner = owner.isnull ? NULL : TextDatumGetCString(owner.value);
+	return holder;
+}
+
+void
+syncstate_refuse_if_held(const SyncstateHolder *holder, Datum type_key)
+{
+	if (holder->live)
+		syncstate_report_held(type_key, holder->owner, holder->run_number,
+							  holder->lease_expires_at);
+}
+
+/*
+ * Runs an UPDATE or DELETE of the key args[0] that passes over a row which a
+ * live run holds; raises the error if it did.  False: the key is unknown.  By
+ * the time we look, the row may have changed again; so look under its lock,
+ * and under that lock try once more.
+ */
+bool
+syncstate_execute_unless_held(SyncstateStatement statement, const NullableDatum *args, TimestampTz now)
+{
+	SyncstateHolder holder;
+
+	if (syncstate_execute(statement, args, false) > 0)
+		return true;
+
+	holder = syncstate_read_holder(args[0].value, now, true);
+	if (!holder.known)
+		return false;
+	syncstate_refuse_if_held(&holder, args[0].value);
+	if (syncstate_execute(statement, args, false) == 0)
+		syncstate_report_suppressed(args[0].value);
+	return true;
+}
+
+/*
+ * Appends the last result to the set that the function returns: a composite
+ * value in column 1 as a row of its type, else the columns as they are.
+ */
+void
+syncstate_return_rows(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		composite = type_is_rowtype(TupleDescAttr(SPI_tuptable->tupdesc, 0)->atttypid);
+
+	for (uint64 i = 0; i < SPI_tuptable->numvals; i++)
+	{
+		HeapTupleData row;
+		HeapTupleHeader header;
+
+		if (!composite)
+		{
+			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+			continue;
+		}
+		header = DatumGetHeapTupleHeader(syncstate_result(i, 1).value);
+		row.t_len = HeapTupleHeaderGetDatumLength(header);
+		ItemPointerSetInvalid(&row.t_self);
+		row.t_tableOid = InvalidOid;
+		row.t_data = header;
+		tuplestore_puttuple(rsinfo->setResult, &row);
+	}
+}
