@@ -13,4 +13,22 @@
 #error "syncstate needs PostgreSQL 15 or later"
 #endif
 
+/*
+ * PostgreSQL 18 has pg_noreturn, before a declaration, in place of
+ * pg_attribute_noreturn(), behind it.  Can go with support for 17.
+ */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/*
+ * PostgreSQL 16 merged the ownership checks of all kinds of objects into one.
+ * Can go with support for 15.
+ */
+#if PG_VERSION_NUM < 160000
+#define syncstate_owns_relation(relid, role) pg_class_ownercheck(relid, role)
+#else
+#define syncstate_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#endif
+
 #endif							/* SYNCSTATE_COMPAT_H */

@@ -160,6 +160,20 @@ typedef struct StatementText
 #define NEXT_RUN_NUMBER "1 OPERATOR(pg_catalog.+) COALESCE((SELECT pg_catalog.max(r.run_number)" \
 	" FROM syncstate.sync_run r WHERE r.type_key" EQ "$1), 0)"
 
+/*
+ * A page of the feed, of rows t.  Parameters: $1 and $2 the position, that is
+ * the last (changed_xid, type_key) read; $3 and $4 xmax and the list of "from",
+ * in which the row's transaction must not be visible; $5 and $6 those of "to",
+ * in which it must; $7 how many.
+ */
+#define IN_FEED_SET \
+	" WHERE ROW(t.changed_xid, t.type_key)" GT "ROW($1, $2)" \
+	" AND t.changed_xid" LT "$5" \
+	" AND (t.changed_xid OPERATOR(pg_catalog.>=) $3 OR t.changed_xid" EQ "ANY ($4))" \
+	" AND t.changed_xid OPERATOR(pg_catalog.<>) ALL ($6)"
+#define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $7"
+#define FEED_ARGS 7, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID, INT8ARRAYOID, INT8OID}
+
 static const StatementText statements[NUM_STATEMENTS] = {
 	[STMT_GET] = {
 		"SELECT s FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
@@ -242,6 +256,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" syncstate.conflict_kind(" HASHES ", " SYNCED("s") "),"
 		" s.last_synced_hash, s.last_synced_remote_hash, s.local_hash, s.remote_hash, $2"
 		" FROM syncstate.sync_state s WHERE s.type_key" EQ "ANY ($1)"
+		" AND syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NOT NULL"
 		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
 		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
 		2, {TEXTARRAYOID, TIMESTAMPTZOID}
@@ -394,6 +409,104 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"DELETE FROM syncstate.sync_conflict c WHERE c.type_key" EQ "$1",
 		1, {TEXTOID}
 	},
+
+	[STMT_DISTRIBUTED] = {
+		"SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid::pg_catalog.oid" EQ "$1",
+		1, {OIDOID}
+	},
+	[STMT_FEED_STATE] = {
+		"SELECT f.incarnation, f.pruned_xid,"
+		" (SELECT pg_catalog.max(s.changed_xid) FROM syncstate.sync_state s)"
+		" FROM (SELECT) one LEFT JOIN syncstate.sync_feed f ON true",
+		0, {0}
+	},
+	[STMT_FEED_STATES] = {
+		"SELECT t.changed_xid, t.type_key, t.sync_status, t.conflict_status,"
+		" t.local_hash, t.remote_hash, t.last_sync_at, t.updated_at"
+		" FROM syncstate.sync_state t" IN_FEED_SET IN_FEED_ORDER,
+		FEED_ARGS
+	},
+	[STMT_FEED_TOMBSTONES] = {
+		"SELECT t.changed_xid, t.type_key, NULL::pg_catalog.text, NULL::pg_catalog.text,"
+		" NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.timestamptz, t.deleted_at"
+		" FROM syncstate.sync_tombstone t" IN_FEED_SET
+		" AND NOT EXISTS (SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key)"
+		IN_FEED_ORDER,
+		FEED_ARGS
+	},
+
+	/* Is it held, is it in conflict, and is that the open one that is logged? */
+	[STMT_LOCK_CONFLICT] = {
+		"SELECT syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NOT NULL,"
+		" c.conflict_number,"
+		" c.conflict_number IS NOT NULL"
+		" AND " SAME("s.local_hash", "c.local_hash") " AND " SAME("s.remote_hash", "c.remote_hash")
+		" AND " SAME("s.last_synced_hash", "c.base_local_hash")
+		" AND " SAME("s.last_synced_remote_hash", "c.base_remote_hash")
+		" FROM syncstate.sync_state s LEFT JOIN syncstate.sync_conflict c"
+		" ON c.type_key" EQ "s.type_key AND c.resolved_at IS NULL"
+		" WHERE s.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+
+	/*
+	 * $3 local, remote or merged; $4 the merged hash.  Ours stands: the base of
+	 * the other side moves up to it, so that only our side has moved.
+	 */
+	[STMT_RESOLVE] = {
+		"UPDATE syncstate.sync_state AS s SET (local_hash, last_synced_hash, last_synced_remote_hash,"
+		" sync_status, conflict_status) ="
+		" (SELECT v.l, v.bl, v.br, syncstate.status_after(v.l, s.remote_hash, v.bl, v.br,"
+		"  s.last_sync_at IS NOT NULL OR v.bl IS NOT NULL OR v.br IS NOT NULL), 'resolved'"
+		"  FROM (SELECT CASE WHEN $3" EQ "'merged' THEN $4 ELSE s.local_hash END AS l,"
+		"   CASE WHEN $3" EQ "'remote' THEN s.local_hash WHEN $3" EQ "'merged' THEN s.remote_hash"
+		"    ELSE s.last_synced_hash END AS bl,"
+		"   CASE WHEN $3" EQ "'remote' THEN s.last_synced_remote_hash ELSE s.remote_hash END AS br"
+		"   OFFSET 0) v), run_id = NULL, lease_expires_at = NULL"
+		" WHERE s.type_key" EQ "$1 AND " LIVE " IS NOT TRUE RETURNING s",
+		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[STMT_LOG_RESOLUTION] = {
+		"UPDATE syncstate.sync_conflict c SET resolved_at = $2, resolution = $3,"
+		" resolved_hash = CASE WHEN $3" EQ "'merged' THEN $4 WHEN $3" EQ "'remote' THEN c.remote_hash"
+		"  ELSE c.local_hash END, resolved_by = $5"
+		" WHERE c.type_key" EQ "$1 AND c.resolved_at IS NULL",
+		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID}
+	},
+
+	/* The latest run of a key that failed tells recovery what its checkpoint had seen. */
+	[STMT_PRUNE_RUNS] = {
+		"DELETE FROM syncstate.sync_run r WHERE r.finished_at" LT "$1"
+		" AND NOT EXISTS (SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "r.type_key"
+		"  AND s.run_number" EQ "r.run_number AND s.sync_status" EQ "'failed')",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_PRUNE_CONFLICTS] = {
+		"DELETE FROM syncstate.sync_conflict c WHERE c.resolved_at" LT "$1",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_PRUNE_TOMBSTONES] = {
+		"WITH gone AS (DELETE FROM syncstate.sync_tombstone t WHERE t.deleted_at" LT "$1"
+		"  RETURNING t.changed_xid)"
+		" SELECT pg_catalog.count(*), pg_catalog.max(g.changed_xid) FROM gone g",
+		1, {TIMESTAMPTZOID}
+	},
+	[STMT_NOTE_PRUNED] = {
+		"UPDATE syncstate.sync_feed f SET pruned_xid = GREATEST(f.pruned_xid, $1)",
+		1, {INT8OID}
+	},
+	[STMT_NEW_INCARNATION] = {
+		"UPDATE syncstate.sync_feed f SET incarnation = $1",
+		1, {UUIDOID}
+	},
+	[STMT_FIRST_INCARNATION] = {
+		"INSERT INTO syncstate.sync_feed (incarnation, pruned_xid) VALUES ($1, 0)",
+		1, {UUIDOID}
+	},
+	[STMT_MEND_CHANGED_XID] = {
+		"UPDATE syncstate.sync_state s SET changed_xid = $1 WHERE s.changed_xid OPERATOR(pg_catalog.>=) $2",
+		2, {INT8OID, INT8OID}
+	},
 };
 
 static SPIPlanPtr plans[NUM_STATEMENTS];
@@ -452,6 +565,14 @@ lock_state_table(void)
 			return;
 		UnlockRelationOid(state_relid, AccessShareLock);
 	}
+}
+
+/* OID of syncstate.sync_state; after syncstate_connect(). */
+Oid
+syncstate_state_relid(void)
+{
+	Assert(OidIsValid(state_relid));
+	return state_relid;
 }
 
 /* SPI_connect, ready for this file's statements. */

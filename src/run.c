@@ -41,8 +41,9 @@ typedef struct NewRun
 	NullableDatum owner;
 } NewRun;
 
-static Datum
-new_run_id(void)
+/* A random uuid, for what must not be guessed or repeated. */
+Datum
+syncstate_new_uuid(void)
 {
 	pg_uuid_t  *uuid = palloc_object(pg_uuid_t);
 
@@ -65,7 +66,7 @@ new_run_id(void)
 static bool
 take_key(SyncstateStatement statement, const NewRun *run)
 {
-	Datum		run_id = new_run_id();
+	Datum		run_id = syncstate_new_uuid();
 	NullableDatum take[] = {
 		syncstate_datum(run->type_key),
 		syncstate_datum(TimestampTzGetDatum(run->now)),

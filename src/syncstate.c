@@ -26,6 +26,14 @@ void		_PG_init(void);
 #define MAX_LEASE_MS (24 * 24 * 60 * 60 * 1000)
 
 int			syncstate_lease = 5 * 60 * 1000;
+int			syncstate_notify = NOTIFY_NONE;
+
+static const struct config_enum_entry notify_options[] = {
+	{"none", NOTIFY_NONE, false},
+	{"changes", NOTIFY_CHANGES, false},
+	{"all", NOTIFY_ALL, false},
+	{NULL, 0, false}
+};
 
 void
 _PG_init(void)
@@ -40,6 +48,15 @@ _PG_init(void)
 							PGC_USERSET,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomEnumVariable("syncstate.notify",
+							 "Which writes of this session notify channel syncstate.",
+							 "none; changes: those that the change feed reports; all: checkpoints and heartbeats too.",
+							 &syncstate_notify,
+							 NOTIFY_NONE,
+							 notify_options,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
 	MarkGUCPrefixReserved("syncstate");
 
 	syncstate_init_plans();

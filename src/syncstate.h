@@ -14,7 +14,13 @@
  *	state.c		recording and reading states
  *	mark.c		recording a sync
  *	run.c		begin, checkpoint, finish, interruption
+ *	resolve.c	resolving conflicts
+ *	cursor.c	positions in the change feed, as text
+ *	feed.c		the change feed
+ *	notify.c	telling listeners of changes
  *	touch.c		the triggers of sync_state
+ *	import.c	adopting a hand-made table
+ *	admin.c		pruning and repairing
  *
  *-------------------------------------------------------------------------
  */
@@ -51,8 +57,22 @@ enum SyncstateColumn
 	Natts_sync_state = Anum_sync_state_changed_xid
 };
 
+/* Triggers of syncstate.sync_state, as the install script names them. */
+#define SYNCSTATE_TOUCH_TRIGGER "~syncstate_touch"
+#define SYNCSTATE_ENTOMB_TRIGGER "~syncstate_entomb"
+#define SYNCSTATE_TRUNCATE_TRIGGER "~syncstate_refuse_truncate"
+#define SYNCSTATE_ANNOUNCE_TRIGGER "~syncstate_announce"
+
 /* syncstate.c */
 extern int	syncstate_lease;	/* syncstate.lease, milliseconds */
+extern int	syncstate_notify;	/* syncstate.notify */
+
+enum SyncstateNotify
+{
+	NOTIFY_NONE,
+	NOTIFY_CHANGES,
+	NOTIFY_ALL
+};
 
 /*
  * decide.c
@@ -130,11 +150,11 @@ extern NullableDatum syncstate_key_array(const Datum *keys, int n);
 extern int	syncstate_compare_keys(const text *a, const text *b);
 
 extern char *syncstate_key_cstring(Datum type_key);
-extern void syncstate_report_suppressed(Datum type_key) pg_attribute_noreturn();
-extern void syncstate_report_unknown(Datum type_key) pg_attribute_noreturn();
-extern void syncstate_report_superseded(Datum type_key, Datum run_id) pg_attribute_noreturn();
-extern void syncstate_report_held(Datum type_key, const char *owner,
-								  int32 run_number, TimestampTz expires) pg_attribute_noreturn();
+pg_noreturn extern void syncstate_report_suppressed(Datum type_key);
+pg_noreturn extern void syncstate_report_unknown(Datum type_key);
+pg_noreturn extern void syncstate_report_superseded(Datum type_key, Datum run_id);
+pg_noreturn extern void syncstate_report_held(Datum type_key, const char *owner,
+								  int32 run_number, TimestampTz expires);
 
 /*
  * plans.c
@@ -172,11 +192,26 @@ typedef enum SyncstateStatement
 	STMT_ENTOMB,
 	STMT_FORGET_RUNS,
 	STMT_FORGET_CONFLICTS,
+	STMT_DISTRIBUTED,
+	STMT_FEED_STATE,
+	STMT_FEED_STATES,
+	STMT_FEED_TOMBSTONES,
+	STMT_LOCK_CONFLICT,
+	STMT_RESOLVE,
+	STMT_LOG_RESOLUTION,
+	STMT_PRUNE_RUNS,
+	STMT_PRUNE_CONFLICTS,
+	STMT_PRUNE_TOMBSTONES,
+	STMT_NOTE_PRUNED,
+	STMT_NEW_INCARNATION,
+	STMT_FIRST_INCARNATION,
+	STMT_MEND_CHANGED_XID,
 	NUM_STATEMENTS
 } SyncstateStatement;
 
 extern void syncstate_init_plans(void);
 extern void syncstate_connect(void);
+extern Oid	syncstate_state_relid(void);
 extern uint64 syncstate_execute(SyncstateStatement statement,
 								const NullableDatum *args, bool read_only);
 extern uint64 syncstate_execute_plan(SPIPlanPtr plan, const char *name, int nargs,
@@ -239,7 +274,11 @@ extern Jsonb *syncstate_delta_json(const text *type_key, const SyncstateSides *s
 extern void syncstate_log_conflicts(Datum opened, Datum closed, TimestampTz now,
 									const char *resolution);
 
+/* notify.c */
+extern void syncstate_announce_change(Datum type_key, NullableDatum sync_status);
+
 /* run.c */
+extern Datum syncstate_new_uuid(void);
 extern void syncstate_finish_run(Datum type_key, TimestampTz now,
 								 const char *outcome, NullableDatum error);
 

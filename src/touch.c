@@ -30,6 +30,7 @@
 PG_FUNCTION_INFO_V1(syncstate_touch);
 PG_FUNCTION_INFO_V1(syncstate_entomb);
 PG_FUNCTION_INFO_V1(syncstate_refuse_truncate);
+PG_FUNCTION_INFO_V1(syncstate_announce);
 
 /* A tuple taken apart; columns are addressed by number. */
 typedef struct Row
@@ -185,9 +186,25 @@ next_updated_at(const Row *old)
 	return now > before ? now : before + 1;
 }
 
+/* Tells listeners of a row, if this session is to. */
+static void
+announce(const Row *row, bool changed)
+{
+	NullableDatum status;
+
+	if (SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
+		syncstate_notify == NOTIFY_NONE || (syncstate_notify == NOTIFY_CHANGES && !changed))
+		return;
+	status.value = value_of(row, Anum_sync_state_sync_status);
+	status.isnull = is_null(row, Anum_sync_state_sync_status);
+	syncstate_announce_change(value_of(row, Anum_sync_state_type_key), status);
+}
+
 static void
 touch_update(const TriggerData *trigdata, const Row *old, Row *new, TupleDesc desc)
 {
+	bool		changed;
+
 	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
 	{
 		if (differs(old, new, Anum_sync_state_type_key, desc))
@@ -213,10 +230,12 @@ touch_update(const TriggerData *trigdata, const Row *old, Row *new, TupleDesc de
 		}
 	}
 
-	if (is_feed_change(old, new, desc))
+	changed = is_feed_change(old, new, desc);
+	if (changed)
 		set_value(new, Anum_sync_state_changed_xid, Int64GetDatum(top_xid()));
 	else
 		copy_value(new, Anum_sync_state_changed_xid, old, Anum_sync_state_changed_xid);
+	announce(new, changed);
 }
 
 static void
@@ -292,6 +311,9 @@ syncstate_entomb(PG_FUNCTION_ARGS)
 	args[1] = syncstate_datum(Int64GetDatum(top_xid()));
 	args[2] = syncstate_datum(TimestampTzGetDatum(GetCurrentTimestamp()));
 
+	if (syncstate_notify != NOTIFY_NONE && SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
+		syncstate_announce_change(args[0].value, syncstate_null());
+
 	syncstate_connect();
 	syncstate_execute(STMT_ENTOMB, args, false);
 	syncstate_execute(STMT_FORGET_RUNS, args, false);
@@ -314,4 +336,27 @@ syncstate_refuse_truncate(PG_FUNCTION_ARGS)
 			 errdetail("A change feed would never tell of the deletions."),
 			 errhint("Use DELETE, or sync_state_forget.")));
 	return (Datum) 0;			/* not reached */
+}
+
+/*
+ * syncstate.announce(): AFTER INSERT, for each row
+ *
+ * An INSERT ... ON CONFLICT fires the BEFORE trigger for a row that it may then
+ * not insert, so inserted rows are announced here.
+ */
+Datum
+syncstate_announce(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	check_trigger(fcinfo, "syncstate.announce", TRIGGER_EVENT_AFTER, true);
+	check_state_table(trigdata, "syncstate.announce");
+
+	if (syncstate_notify != NOTIFY_NONE)
+	{
+		Row			row = take_apart(trigdata->tg_trigtuple, RelationGetDescr(trigdata->tg_relation));
+
+		announce(&row, true);
+	}
+	return PointerGetDatum(NULL);
 }

@@ -1,0 +1,481 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed.c
+ *		The change feed: sync_state_changes, sync_state_cursor.
+ *
+ * Every row says in changed_xid which transaction last changed it, by the
+ * 64-bit id of the top-level transaction.  A reader remembers, in its cursor, a
+ * snapshot: which transactions had ended when it last read.  What it has not
+ * seen is then exactly what was written by transactions that had not ended in
+ * its snapshot ("from") and have ended in the present one ("to").  No clock and
+ * no sequence is asked, so it does not matter how long a writer took, and a
+ * transaction that stays open holds back nothing but its own changes.
+ *
+ * That set is read in the order of (changed_xid, type_key), through the index.
+ * It may be read in pages: a row that is changed again meanwhile leaves the set,
+ * and comes with the next one.  When a set is exhausted, "to" becomes "from".
+ * Rows and the snapshot "to" of a new set come from one moment, the snapshot of
+ * the calling query.
+ *
+ * Snapshots mean something only among the transaction ids that they were taken
+ * from, so a cursor names those, and whatever may have mixed them up (another
+ * cluster, a restore, a promotion, a trigger switched off) is refused, with
+ * "resync required".  And before a cursor is handed out, WAL is flushed: the
+ * transactions below its xmax are then on disk, so that no crash can give their
+ * ids to others.  (Ids above it that a crash gives again are those of
+ * transactions which the cursor says it has not seen.)
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "cursor.h"
+#include "syncstate.h"
+
+PG_FUNCTION_INFO_V1(sync_state_changes);
+PG_FUNCTION_INFO_V1(sync_state_cursor);
+
+/* What the tables say of the feed. */
+typedef struct FeedState
+{
+	pg_uuid_t	incarnation;
+	uint64		pruned_xid;		/* tombstones up to here may be gone */
+} FeedState;
+
+/* One page: a set, where to go on in it, and how much is still wanted. */
+typedef struct FeedPage
+{
+	ReturnSetInfo *rsinfo;
+	SyncstateOrigin origin;
+	SyncstateSnapshot from;
+	SyncstateSnapshot to;
+	uint64		xid;
+	text	   *key;
+	int64		wanted;
+} FeedPage;
+
+/* ---------------------------------------------------------------- refusals */
+
+static void
+report_resync(const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("resync required"),
+			 errdetail("%s", detail),
+			 errhint("%s", hint)));
+}
+
+static const char *const start_anew = "Call sync_state_changes(NULL) and read everything anew.";
+static const char *const repair_first = "Let the owner of the table call sync_state_repair(), then read everything anew.";
+
+static void
+refuse_standby(void)
+{
+	if (RecoveryInProgress())
+		report_resync("On a standby a snapshot does not list the transactions that are running.",
+					  "Read the change feed on the primary.");
+}
+
+/*
+ * Is the table distributed?  Then its rows bear the transaction ids of several
+ * nodes.  Citus lists such tables in pg_dist_partition.
+ */
+static void
+refuse_distributed(void)
+{
+	NullableDatum relid = syncstate_datum(ObjectIdGetDatum(syncstate_state_relid()));
+
+	if (!OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)))
+		return;
+	if (syncstate_execute(STMT_DISTRIBUTED, &relid, true) > 0)
+		report_resync("The table syncstate.sync_state is distributed: transaction ids of several nodes cannot be compared.",
+					  "Follow a distributed table with sync_state_changed_since, or node by node.");
+}
+
+static bool
+is_enabled_always(const TriggerDesc *triggers, const char *name)
+{
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (strcmp(triggers->triggers[i].tgname, name) == 0)
+			return triggers->triggers[i].tgenabled == TRIGGER_FIRES_ALWAYS;
+	}
+	return false;
+}
+
+static void
+refuse_disabled_triggers(void)
+{
+	Relation	rel = table_open(syncstate_state_relid(), AccessShareLock);
+	bool		enabled = is_enabled_always(rel->trigdesc, SYNCSTATE_TOUCH_TRIGGER) &&
+		is_enabled_always(rel->trigdesc, SYNCSTATE_ENTOMB_TRIGGER);
+
+	table_close(rel, NoLock);
+	if (!enabled)
+		report_resync("A trigger of syncstate.sync_state is not enabled always, so changes may not have been noted.",
+					  repair_first);
+}
+
+/* Reads sync_feed; refuses rows whose transaction ids cannot be of this database. */
+static FeedState
+read_feed_state(void)
+{
+	FeedState	state;
+	NullableDatum newest;
+
+	syncstate_execute(STMT_FEED_STATE, NULL, true);
+	if (syncstate_result(0, 1).isnull)
+		report_resync("The row of syncstate.sync_feed is missing.", repair_first);
+
+	state.incarnation = *DatumGetUUIDP(syncstate_result(0, 1).value);
+	state.pruned_xid = (uint64) DatumGetInt64(syncstate_result(0, 2).value);
+	newest = syncstate_result(0, 3);
+	if (!newest.isnull &&
+		(uint64) DatumGetInt64(newest.value) >= U64FromFullTransactionId(ReadNextFullTransactionId()))
+		report_resync("A row bears a transaction id that was not yet given out here: it was restored past the triggers.",
+					  repair_first);
+	return state;
+}
+
+static SyncstateOrigin
+current_origin(const FeedState *state)
+{
+	SyncstateOrigin origin;
+
+	origin.system = GetSystemIdentifier();
+	origin.database = MyDatabaseId;
+	origin.timeline = GetWALInsertionTimeLine();
+	origin.incarnation = state->incarnation;
+	return origin;
+}
+
+static void
+refuse_foreign_cursor(const SyncstateCursor *cursor, const SyncstateOrigin *here)
+{
+	const SyncstateOrigin *there = &cursor->origin;
+
+	if (there->system != here->system)
+		report_resync("The cursor is from another cluster.", start_anew);
+	if (there->database != here->database)
+		report_resync("The cursor is from another database.", start_anew);
+	if (there->timeline != here->timeline)
+		report_resync("The cursor is from another timeline: a standby was promoted, or a backup recovered.", start_anew);
+	if (memcmp(there->incarnation.data, here->incarnation.data, UUID_LEN) != 0)
+		report_resync("The cursor is from another incarnation of the tables: they were restored, made anew or repaired.",
+					  start_anew);
+}
+
+static void
+refuse_unreachable_cursor(const SyncstateCursor *cursor, const FeedState *state)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (cursor->from.xmax > next || (cursor->open && cursor->to.xmax > next))
+		report_resync("The cursor is from the future: it knows of transactions that are not yet here.", start_anew);
+	if (cursor->from.xmax != 0 && cursor->from.xmin <= state->pruned_xid)
+		report_resync("Tombstones that the cursor had not read were pruned.", start_anew);
+}
+
+/* Had everything that had ended in a also ended in b? */
+static bool
+precedes_or_equals(const SyncstateSnapshot *a, const SyncstateSnapshot *b)
+{
+	if (a->xmax > b->xmax)
+		return false;
+	for (int i = 0; i < b->nxip; i++)
+	{
+		bool		running = b->xip[i] >= a->xmax;
+
+		for (int j = 0; j < a->nxip && !running; j++)
+			running = a->xip[j] == b->xip[i];
+		if (!running)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A transaction that keeps an old snapshot (REPEATABLE READ) cannot see what a
+ * cursor read later knows of, and would take it for absent.
+ */
+static void
+refuse_older_snapshot(const SyncstateCursor *cursor, const SyncstateSnapshot *now)
+{
+	if (!precedes_or_equals(cursor->open ? &cursor->to : &cursor->from, now))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the snapshot of this transaction is older than the cursor"),
+				 errhint("Read the change feed in a new transaction.")));
+}
+
+/* ----------------------------------------------------------------- reading */
+
+/*
+ * Flushes WAL up to what has been inserted by now.  The position of the next
+ * record lies behind a page's header when a page has just been filled; a flush
+ * cannot reach that, so go back to where the last record ended.
+ */
+static void
+flush_wal(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		end -= SizeOfXLogLongPHD;
+	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		end -= SizeOfXLogShortPHD;
+	XLogFlush(end);
+}
+
+static NullableDatum
+xid_array(const SyncstateSnapshot *snapshot)
+{
+	NullableDatum *xids = palloc_array(NullableDatum, snapshot->nxip + 1);
+
+	for (int i = 0; i < snapshot->nxip; i++)
+		xids[i] = syncstate_datum(Int64GetDatum((int64) snapshot->xip[i]));
+	return syncstate_datum(syncstate_array(xids, snapshot->nxip, INT8OID));
+}
+
+/* A set begins before its first possible row; no key is empty. */
+static void
+begin_set(FeedPage *page)
+{
+	page->xid = page->from.xmin;
+	page->key = cstring_to_text("");
+}
+
+/* The first result of a statement whose rows begin with (changed_xid, type_key). */
+typedef struct FeedRows
+{
+	SPITupleTable *table;
+	uint64		next;
+} FeedRows;
+
+static Datum
+feed_value(const FeedRows *rows, int column, bool *isnull)
+{
+	return SPI_getbinval(rows->table->vals[rows->next], rows->table->tupdesc, column, isnull);
+}
+
+static bool
+exhausted(const FeedRows *rows)
+{
+	return rows->table == NULL || rows->next >= rows->table->numvals;
+}
+
+/* Does the next row of a come before the next row of b? */
+static bool
+comes_first(const FeedRows *a, const FeedRows *b)
+{
+	bool		isnull;
+	int64		axid;
+	int64		bxid;
+
+	if (exhausted(a) || exhausted(b))
+		return exhausted(b);
+
+	axid = DatumGetInt64(feed_value(a, 1, &isnull));
+	bxid = DatumGetInt64(feed_value(b, 1, &isnull));
+	if (axid != bxid)
+		return axid < bxid;
+	return syncstate_compare_keys(DatumGetTextPP(feed_value(a, 2, &isnull)),
+								  DatumGetTextPP(feed_value(b, 2, &isnull))) < 0;
+}
+
+/* Puts the next of rows into the result as a row of syncstate.sync_change. */
+static void
+put_change(FeedPage *page, FeedRows *rows, bool deleted, StringInfo cursor, int set_length)
+{
+	Datum		values[9];
+	bool		nulls[9];
+	bool		isnull;
+
+	page->xid = (uint64) DatumGetInt64(feed_value(rows, 1, &isnull));
+	page->key = DatumGetTextPP(feed_value(rows, 2, &isnull));
+
+	cursor->len = set_length;
+	cursor->data[set_length] = '\0';
+	syncstate_append_cursor_position(cursor, page->xid, page->key);
+
+	values[0] = PointerGetDatum(page->key);
+	nulls[0] = false;
+	values[1] = BoolGetDatum(deleted);
+	nulls[1] = false;
+	for (int i = 2; i < 8; i++)
+		values[i] = feed_value(rows, i + 1, &nulls[i]);
+	values[8] = PointerGetDatum(cstring_to_text_with_len(cursor->data, cursor->len));
+	nulls[8] = false;
+
+	tuplestore_putvalues(page->rsinfo->setResult, page->rsinfo->setDesc, values, nulls);
+	pfree(DatumGetPointer(values[8]));
+	rows->next++;
+	page->wanted--;
+}
+
+static FeedRows
+fetch_rows(SyncstateStatement statement, const NullableDatum *args)
+{
+	FeedRows	rows = {0};
+
+	if (syncstate_execute(statement, args, true) > 0)
+		rows.table = SPI_tuptable;
+	return rows;
+}
+
+/* Reads on in the open set; true when it is exhausted. */
+static bool
+read_set(FeedPage *page)
+{
+	NullableDatum args[] = {
+		syncstate_datum(Int64GetDatum((int64) page->xid)),
+		syncstate_datum(PointerGetDatum(page->key)),
+		syncstate_datum(Int64GetDatum((int64) page->from.xmax)),
+		xid_array(&page->from),
+		syncstate_datum(Int64GetDatum((int64) page->to.xmax)),
+		xid_array(&page->to),
+		syncstate_datum(Int64GetDatum(page->wanted)),
+	};
+	FeedRows	states = fetch_rows(STMT_FEED_STATES, args);
+	FeedRows	tombs = {0};
+	StringInfoData cursor;
+	int			set_length;
+
+	/* Who starts from nothing has nothing to delete. */
+	if (page->from.xmax != 0)
+		tombs = fetch_rows(STMT_FEED_TOMBSTONES, args);
+
+	initStringInfo(&cursor);
+	syncstate_append_cursor_base(&cursor, &page->origin, &page->from);
+	syncstate_append_cursor_set(&cursor, &page->to);
+	set_length = cursor.len;
+
+	while (page->wanted > 0 && !(exhausted(&states) && exhausted(&tombs)))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (comes_first(&states, &tombs))
+			put_change(page, &states, false, &cursor, set_length);
+		else
+			put_change(page, &tombs, true, &cursor, set_length);
+	}
+	return page->wanted > 0;
+}
+
+static int64
+arg_max_rows(FunctionCallInfo fcinfo, int argno)
+{
+	int32		max_rows = DatumGetInt32(syncstate_arg_required(fcinfo, argno, "max_rows"));
+
+	if (max_rows < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must be at least 1")));
+	return max_rows;
+}
+
+/*
+ * sync_state_changes(cursor, max_rows)
+ */
+Datum
+sync_state_changes(PG_FUNCTION_ARGS)
+{
+	bool		start = PG_ARGISNULL(0);
+	SyncstateCursor cursor = {0};
+	SyncstateSnapshot now;
+	FeedState	state;
+	FeedPage	page;
+
+	page.wanted = arg_max_rows(fcinfo, 1);
+	if (!start)
+		cursor = syncstate_parse_cursor(TextDatumGetCString(PG_GETARG_DATUM(0)));
+	refuse_standby();
+
+	InitMaterializedSRF(fcinfo, 0);
+	page.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	syncstate_connect();
+	refuse_distributed();
+	refuse_disabled_triggers();
+	state = read_feed_state();
+	page.origin = current_origin(&state);
+	if (!start)
+	{
+		refuse_foreign_cursor(&cursor, &page.origin);
+		refuse_unreachable_cursor(&cursor, &state);
+	}
+
+	now = syncstate_take_snapshot(GetActiveSnapshot());
+	if (!start)
+		refuse_older_snapshot(&cursor, &now);
+	page.from = cursor.from;
+	if (cursor.open)
+	{
+		page.to = cursor.to;
+		page.xid = cursor.xid;
+		page.key = cursor.key;
+		if (read_set(&page))
+		{
+			page.from = page.to;
+			page.to = now;
+			begin_set(&page);
+			read_set(&page);
+		}
+	}
+	else
+	{
+		page.to = now;
+		begin_set(&page);
+		read_set(&page);
+	}
+	SPI_finish();
+
+	flush_wal();
+	return (Datum) 0;
+}
+
+/*
+ * sync_state_cursor(): the position "now"
+ */
+Datum
+sync_state_cursor(PG_FUNCTION_ARGS)
+{
+	SyncstateSnapshot now;
+	SyncstateOrigin origin;
+	FeedState	state;
+	StringInfoData cursor;
+	MemoryContext caller = CurrentMemoryContext;
+
+	refuse_standby();
+
+	syncstate_connect();
+	refuse_distributed();
+	refuse_disabled_triggers();
+	state = read_feed_state();
+	SPI_finish();
+
+	MemoryContextSwitchTo(caller);
+	now = syncstate_take_snapshot(GetActiveSnapshot());
+	origin = current_origin(&state);
+	initStringInfo(&cursor);
+	syncstate_append_cursor_base(&cursor, &origin, &now);
+
+	flush_wal();
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(cursor.data, cursor.len));
+}
