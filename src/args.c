@@ -56,6 +56,19 @@ syncstate_arg_bool(FunctionCallInfo fcinfo, int argno, const char *name)
 	return DatumGetBool(syncstate_arg_required(fcinfo, argno, name));
 }
 
+/* A number of rows or keys: at least one. */
+int32
+syncstate_arg_positive(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	int32		value = DatumGetInt32(syncstate_arg_required(fcinfo, argno, name));
+
+	if (value < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be at least 1", name)));
+	return value;
+}
+
 void
 syncstate_check_type_key(const text *type_key)
 {

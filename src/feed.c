@@ -378,18 +378,6 @@ read_set(FeedPage *page)
 	return page->wanted > 0;
 }
 
-static int64
-arg_max_rows(FunctionCallInfo fcinfo, int argno)
-{
-	int32		max_rows = DatumGetInt32(syncstate_arg_required(fcinfo, argno, "max_rows"));
-
-	if (max_rows < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_rows must be at least 1")));
-	return max_rows;
-}
-
 /*
  * sync_state_changes(cursor, max_rows)
  */
@@ -402,7 +390,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	FeedState	state;
 	FeedPage	page;
 
-	page.wanted = arg_max_rows(fcinfo, 1);
+	page.wanted = syncstate_arg_positive(fcinfo, 1, "max_rows");
 	if (!start)
 		cursor = syncstate_parse_cursor(TextDatumGetCString(PG_GETARG_DATUM(0)));
 	refuse_standby();

@@ -72,22 +72,27 @@ init_marked(Marked *marked, int nrows)
 	marked->closed = palloc_array(Datum, nrows);
 }
 
+/* Runs a statement that takes the marks as arrays: keys, now, hashes, runs. */
+static uint64
+execute_on_arrays(SyncstateStatement statement, const Marks *marks, TimestampTz now)
+{
+	NullableDatum args[] = {
+		syncstate_key_array(marks->keys, marks->nrows),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		syncstate_datum(syncstate_array(marks->local, marks->nrows, TEXTOID)),
+		syncstate_datum(syncstate_array(marks->remote, marks->nrows, TEXTOID)),
+		syncstate_datum(syncstate_array(marks->runs, marks->nrows, UUIDOID)),
+	};
+
+	return syncstate_execute(statement, args, false);
+}
+
 /* Second part: history and conflict log, under the locks that the upsert took. */
 static void
 finish_marked(const Marks *marks, const Marked *marked, TimestampTz now)
 {
 	if (marked->had_runs)
-	{
-		NullableDatum args[] = {
-			syncstate_key_array(marks->keys, marks->nrows),
-			syncstate_datum(TimestampTzGetDatum(now)),
-			syncstate_datum(syncstate_array(marks->local, marks->nrows, TEXTOID)),
-			syncstate_datum(syncstate_array(marks->remote, marks->nrows, TEXTOID)),
-			syncstate_datum(syncstate_array(marks->runs, marks->nrows, UUIDOID)),
-		};
-
-		syncstate_execute(STMT_FINISH_MARKED, args, false);
-	}
+		execute_on_arrays(STMT_FINISH_MARKED, marks, now);
 
 	/* What was in conflict is settled; what the run did not know of is new. */
 	syncstate_log_conflicts(marked->nopened > 0
@@ -205,15 +210,8 @@ check_refused(const Marks *marks, const bool *returned, TimestampTz now)
 static void
 mark_segment(const Marks *marks, TimestampTz now)
 {
-	NullableDatum args[] = {
-		syncstate_key_array(marks->keys, marks->nrows),
-		syncstate_datum(TimestampTzGetDatum(now)),
-		syncstate_datum(syncstate_array(marks->local, marks->nrows, TEXTOID)),
-		syncstate_datum(syncstate_array(marks->remote, marks->nrows, TEXTOID)),
-		syncstate_datum(syncstate_array(marks->runs, marks->nrows, UUIDOID)),
-	};
-	uint64		nreturned = syncstate_execute(marks->with_run ? STMT_MARK_RUN_MANY : STMT_MARK_MANY,
-											  args, false);
+	uint64		nreturned = execute_on_arrays(marks->with_run ? STMT_MARK_RUN_MANY : STMT_MARK_MANY,
+											  marks, now);
 	bool	   *returned = palloc0_array(bool, marks->nrows);
 	Marked		marked;
 

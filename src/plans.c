@@ -164,12 +164,14 @@ typedef struct StatementText
  * A page of the feed, of rows t.  Parameters: $1 and $2 the position, that is
  * the last (changed_xid, type_key) read; $3 and $4 xmax and the list of "from",
  * in which the row's transaction must not be visible; $5 and $6 those of "to",
- * in which it must; $7 how many.
+ * in which it must; $7 how many.  CASE, not OR, and a scalar subquery, not NOT
+ * EXISTS: neither offers the planner anything but to walk the index in order
+ * and to stop at the limit, however little a generic plan knows.
  */
 #define IN_FEED_SET \
 	" WHERE ROW(t.changed_xid, t.type_key)" GT "ROW($1, $2)" \
 	" AND t.changed_xid" LT "$5" \
-	" AND (t.changed_xid OPERATOR(pg_catalog.>=) $3 OR t.changed_xid" EQ "ANY ($4))" \
+	" AND CASE WHEN t.changed_xid OPERATOR(pg_catalog.>=) $3 THEN true ELSE t.changed_xid" EQ "ANY ($4) END" \
 	" AND t.changed_xid OPERATOR(pg_catalog.<>) ALL ($6)"
 #define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $7"
 #define FEED_ARGS 7, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID, INT8ARRAYOID, INT8OID}
@@ -430,7 +432,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"SELECT t.changed_xid, t.type_key, NULL::pg_catalog.text, NULL::pg_catalog.text,"
 		" NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.timestamptz, t.deleted_at"
 		" FROM syncstate.sync_tombstone t" IN_FEED_SET
-		" AND NOT EXISTS (SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key)"
+		" AND (SELECT s.type_key FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key) IS NULL"
 		IN_FEED_ORDER,
 		FEED_ARGS
 	},

@@ -196,18 +196,6 @@ sync_state_resume(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(result);
 }
 
-static int32
-arg_max_keys(FunctionCallInfo fcinfo, int argno)
-{
-	int32		max_keys = DatumGetInt32(syncstate_arg_required(fcinfo, argno, "max_keys"));
-
-	if (max_keys < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_keys must be at least 1")));
-	return max_keys;
-}
-
 /* Keys that failed at this time or earlier may be tried again. */
 static TimestampTz
 arg_retry_before(FunctionCallInfo fcinfo, int argno, TimestampTz now)
@@ -243,7 +231,7 @@ sync_state_claim(PG_FUNCTION_ARGS)
 	args[0] = syncstate_null();
 	args[1] = syncstate_datum(TimestampTzGetDatum(run.now));
 	args[2] = syncstate_arg(fcinfo, 1);
-	args[3] = syncstate_datum(Int64GetDatum(arg_max_keys(fcinfo, 0)));
+	args[3] = syncstate_datum(Int64GetDatum(syncstate_arg_positive(fcinfo, 0, "max_keys")));
 	args[4] = syncstate_datum(TimestampTzGetDatum(arg_retry_before(fcinfo, 4, run.now)));
 	run.expires = syncstate_arg_lease(fcinfo, 2, run.now);
 	run.owner = syncstate_arg_owner(fcinfo, 3);

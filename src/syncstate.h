@@ -110,6 +110,7 @@ extern void syncstate_check_type_key(const text *type_key);
 extern Datum syncstate_arg_type_key(FunctionCallInfo fcinfo, int argno);
 extern NullableDatum syncstate_arg(FunctionCallInfo fcinfo, int argno);
 extern bool syncstate_arg_bool(FunctionCallInfo fcinfo, int argno, const char *name);
+extern int32 syncstate_arg_positive(FunctionCallInfo fcinfo, int argno, const char *name);
 extern Datum syncstate_arg_required(FunctionCallInfo fcinfo, int argno, const char *name);
 extern TimestampTz syncstate_arg_lease(FunctionCallInfo fcinfo, int argno, TimestampTz now);
 extern NullableDatum syncstate_arg_owner(FunctionCallInfo fcinfo, int argno);
