@@ -24,13 +24,13 @@
 NullableDatum
 syncstate_datum(Datum value)
 {
-	return (NullableDatum) {.value = value,.isnull = false};
+	return (NullableDatum){.value = value, .isnull = false};
 }
 
 NullableDatum
 syncstate_null(void)
 {
-	return (NullableDatum) {.value = (Datum) 0,.isnull = true};
+	return (NullableDatum){.value = (Datum) 0, .isnull = true};
 }
 
 NullableDatum
@@ -182,7 +182,7 @@ syncstate_compare_keys(const text *a, const text *b)
 
 	if (cmp != 0)
 		return cmp;
-	return alen < blen ? -1 : alen > blen ? 1 : 0;
+	return (alen > blen) - (alen < blen);
 }
 
 /* A key and its place in the arrays that the caller gave. */

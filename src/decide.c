@@ -38,7 +38,7 @@ syncstate_same_text(const text *a, const text *b)
 static SyncstateDecision
 initial_sync(const SyncstateSides *s)
 {
-	SyncstateDecision d = {.action = "INITIAL_SYNC",.status = "new"};
+	SyncstateDecision d = {.action = "INITIAL_SYNC", .status = "new"};
 
 	if (s->local == NULL && s->remote == NULL)
 		d.detail = "empty";
@@ -64,7 +64,7 @@ initial_sync(const SyncstateSides *s)
 static SyncstateDecision
 no_change(const SyncstateSides *s, bool moved)
 {
-	SyncstateDecision d = {.action = "NO_CHANGE",.status = "in_sync",.settles = moved};
+	SyncstateDecision d = {.action = "NO_CHANGE", .status = "in_sync", .settles = moved};
 
 	if (!moved)
 		d.detail = "unchanged";
@@ -77,7 +77,7 @@ no_change(const SyncstateSides *s, bool moved)
 static SyncstateDecision
 follow(const char *action, const text *mover, const text *follower)
 {
-	SyncstateDecision d = {.action = action,.status = "modified"};
+	SyncstateDecision d = {.action = action, .status = "modified"};
 
 	if (mover == NULL)
 		d.detail = "delete";
@@ -91,7 +91,7 @@ follow(const char *action, const text *mover, const text *follower)
 static SyncstateDecision
 both_moved(const SyncstateSides *s)
 {
-	SyncstateDecision d = {.action = "CONFLICT",.status = "conflict",.conflict = true};
+	SyncstateDecision d = {.action = "CONFLICT", .status = "conflict", .conflict = true};
 
 	if (s->remote == NULL)
 		d.detail = "edit/delete";

@@ -96,7 +96,8 @@ finish_marked(const Marks *marks, const Marked *marked, TimestampTz now)
 
 	/* What was in conflict is settled; what the run did not know of is new. */
 	syncstate_log_conflicts(marked->nopened > 0
-							? syncstate_key_array(marked->opened, marked->nopened).value : (Datum) 0,
+							? syncstate_key_array(marked->opened, marked->nopened).value
+							: (Datum) 0,
 							syncstate_key_array(marked->closed, marked->nclosed).value,
 							now, "synced");
 }
@@ -132,7 +133,11 @@ static Datum
 mark_one(Datum key, NullableDatum local, NullableDatum remote, NullableDatum run, TimestampTz now)
 {
 	NullableDatum args[] = {
-		syncstate_datum(key), syncstate_datum(TimestampTzGetDatum(now)), local, remote, run,
+		syncstate_datum(key),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		local,
+		remote,
+		run,
 	};
 	Marks		marks = {1, &key, &local, &remote, &run, !run.isnull};
 	Marked		marked;

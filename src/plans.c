@@ -176,6 +176,7 @@ typedef struct StatementText
 #define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $7"
 #define FEED_ARGS 7, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID, INT8ARRAYOID, INT8OID}
 
+/* clang-format off */
 static const StatementText statements[NUM_STATEMENTS] = {
 	[STMT_GET] = {
 		"SELECT s FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
@@ -510,6 +511,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		2, {INT8OID, INT8OID}
 	},
 };
+/* clang-format on */
 
 static SPIPlanPtr plans[NUM_STATEMENTS];
 

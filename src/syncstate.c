@@ -32,8 +32,7 @@ static const struct config_enum_entry notify_options[] = {
 	{"none", NOTIFY_NONE, false},
 	{"changes", NOTIFY_CHANGES, false},
 	{"all", NOTIFY_ALL, false},
-	{NULL, 0, false}
-};
+	{NULL, 0, false}};
 
 void
 _PG_init(void)

@@ -155,7 +155,7 @@ pg_noreturn extern void syncstate_report_suppressed(Datum type_key);
 pg_noreturn extern void syncstate_report_unknown(Datum type_key);
 pg_noreturn extern void syncstate_report_superseded(Datum type_key, Datum run_id);
 pg_noreturn extern void syncstate_report_held(Datum type_key, const char *owner,
-								  int32 run_number, TimestampTz expires);
+											  int32 run_number, TimestampTz expires);
 
 /*
  * plans.c

@@ -1,0 +1,103 @@
+# syncstate: build, installation and tests
+#
+#	make && make install			build and install, by pg_config
+#	make installcheck				regression and isolation tests on a running server
+#	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
+#	make test						everything, in throwaway clusters; installs what is missing
+#	make demo, make demo-shell		a real synchronisation; the same and psql
+#	make format, make format-check	layout of the C files
+#
+# PG=17 chooses one of several versions which Debian's packages installed.
+
+MODULE_big = syncstate
+OBJS = \
+	src/admin.o \
+	src/args.o \
+	src/cursor.o \
+	src/decide.o \
+	src/delta.o \
+	src/feed.o \
+	src/import.o \
+	src/mark.o \
+	src/notify.o \
+	src/observe.o \
+	src/partial.o \
+	src/plans.o \
+	src/resolve.o \
+	src/run.o \
+	src/state.o \
+	src/syncstate.o \
+	src/touch.o \
+	src/update.o
+
+EXTENSION = syncstate
+DATA = $(wildcard sql/syncstate--*.sql)
+
+# The control file is the one place that states the version.
+SYNCSTATE_VERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" syncstate.control)
+
+PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
+# PostgreSQL's own headers and function signatures trip over the last two.
+PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
+
+REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(srcdir)/test
+
+ISOLATION = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation
+
+ifdef PROVE_TESTS
+TAP_TESTS = 1
+endif
+
+# pg_regress would rather run a script of that name in sql/ than the test, and
+# from PostgreSQL 16 on a spec is compared with expected/ before its own answer.
+misnamed := \
+	$(filter $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)),$(REGRESS)) \
+	$(filter $(REGRESS) $(patsubst expected/%.out,%,$(wildcard expected/*.out)),$(ISOLATION))
+ifneq ($(strip $(misnamed)),)
+$(error test with the name of a script in sql/ or of another test: $(strip $(misnamed)))
+endif
+
+ifdef PG
+PG_CONFIG = /usr/lib/postgresql/$(PG)/bin/pg_config
+else
+PG_CONFIG ?= pg_config
+endif
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+ifneq ($(PGXS),)
+include $(PGXS)
+
+# All see syncstate.h, and syncstate.o the version.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h) syncstate.control Makefile
+else
+# What follows below installs the server first and needs no PGXS for that.
+all install installcheck clean:
+	@echo >&2 "$(PG_CONFIG) does not lead to PGXS: is postgresql-server-dev installed?"
+	@exit 1
+.PHONY: all install installcheck clean
+.DEFAULT_GOAL := all
+endif
+
+test:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox script/suites
+
+demo:
+	@PG='$(PG)' script/setup build demo
+	@PG='$(PG)' script/sandbox demo/run.py
+
+demo-shell:
+	@PG='$(PG)' script/setup build demo
+	@PG='$(PG)' script/sandbox demo/run.py --shell
+
+format:
+	@script/setup format
+	@script/format $(wildcard src/*.c src/*.h)
+
+format-check:
+	@script/setup format
+	@script/format --check $(wildcard src/*.c src/*.h)
+
+.PHONY: test demo demo-shell format format-check
