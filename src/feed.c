@@ -186,10 +186,15 @@ static void
 refuse_unreachable_cursor(const SyncstateCursor *cursor, const FeedState *state)
 {
 	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	const SyncstateSnapshot *unread = &cursor->from;
+
+	/* Who starts from nothing reads no tombstones, until the first set is exhausted. */
+	if (cursor->open && cursor->from.xmax == 0)
+		unread = &cursor->to;
 
 	if (cursor->from.xmax > next || (cursor->open && cursor->to.xmax > next))
 		report_resync("The cursor is from the future: it knows of transactions that are not yet here.", start_anew);
-	if (cursor->from.xmax != 0 && cursor->from.xmin <= state->pruned_xid)
+	if (unread->xmin <= state->pruned_xid)
 		report_resync("Tombstones that the cursor had not read were pruned.", start_anew);
 }
 

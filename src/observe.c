@@ -75,6 +75,21 @@ conflict_change(uint64 row)
 	return CONFLICT_CLOSED;
 }
 
+/* What was observed must be what is stored, else something ate the write. */
+static void
+check_recorded(Datum key, const SyncstateObserved *observed, const SyncstateSides *stored)
+{
+	const text *hashes[2] = {stored->local, stored->remote};
+
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		const text *seen = observed->hash[side].isnull ? NULL : DatumGetTextPP(observed->hash[side].value);
+
+		if (observed->given[side] && !syncstate_same_text(seen, hashes[side]))
+			syncstate_report_suppressed(key);
+	}
+}
+
 /*
  * sync_state_observe(type_key, local_hash, remote_hash, local_absent, remote_absent)
  */
@@ -114,8 +129,9 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	{
 		/* Nothing to write; the row is locked, so this reads what was compared. */
 		if (syncstate_execute(STMT_GET_HASHES, args, false) == 0)
-			syncstate_report_unknown(key);
+			syncstate_report_suppressed(key);
 		sides = syncstate_result_sides(0, 1);
+		check_recorded(key, &observed, &sides);
 	}
 
 	spi = MemoryContextSwitchTo(caller);

@@ -105,7 +105,9 @@ typedef struct StatementText
 	" AND " SAME("(" OBSERVED_REMOTE ")", "s.remote_hash") \
 	" AND " SAME("(" OBSERVED_STATUS ")", "s.sync_status") \
 	" AND " SAME("(" OBSERVED_CONFLICT ")", "s.conflict_status") \
-	" AND NOT " OBSERVED_SETTLES ")"
+	" AND NOT " OBSERVED_SETTLES ")" \
+	" OR (s.sync_status" EQ "'conflict' AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c" \
+	"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL))"
 
 /*
  * Marking without a run: the given hashes win, unless a live run holds the
@@ -368,7 +370,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  OR (s.sync_status" EQ "'syncing' AND " LIVE " IS NOT TRUE)"
 		"  OR (s.sync_status" EQ "'failed' AND COALESCE((SELECT r.finished_at FROM syncstate.sync_run r"
 		"   WHERE r.type_key" EQ "s.type_key ORDER BY r.run_number DESC LIMIT 1), s.updated_at)" LE "$5))"
-		" AND s.conflict_status OPERATOR(pg_catalog.<>) 'detected' IS NOT FALSE"
+		" AND syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NULL"
 		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
 		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
