@@ -302,6 +302,28 @@ syncstate_arg_batch(FunctionCallInfo fcinfo, int ncolumns,
 	return batch;
 }
 
+/* Where a key stands in a batch, or -1. */
+int
+syncstate_position(const Datum *keys, int n, Datum key)
+{
+	int			low = 0;
+	int			high = n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+		int			cmp = syncstate_compare_keys(DatumGetTextPP(keys[middle]), DatumGetTextPP(key));
+
+		if (cmp == 0)
+			return middle;
+		if (cmp < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
 Datum
 syncstate_array(const NullableDatum *values, int n, Oid elemtype)
 {

@@ -178,25 +178,6 @@ sync_state_mark_synced(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(result);
 }
 
-/* Where a returned key stands in the batch, which is sorted by key. */
-static int
-position_of(const Marks *marks, Datum key)
-{
-	int			low = 0;
-	int			high = marks->nrows - 1;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (syncstate_compare_keys(DatumGetTextPP(marks->keys[middle]), DatumGetTextPP(key)) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Keys that the upsert refused must all be repetitions of what was marked before. */
 static void
 check_refused(const Marks *marks, const bool *returned, TimestampTz now)
@@ -212,6 +193,29 @@ check_refused(const Marks *marks, const bool *returned, TimestampTz now)
 	}
 }
 
+/* The marks that the upsert made; what was marked before stays out of it. */
+static Marks
+only_returned(const Marks *marks, const bool *returned)
+{
+	Datum	   *keys = palloc_array(Datum, marks->nrows);
+	NullableDatum *local = palloc_array(NullableDatum, marks->nrows);
+	NullableDatum *remote = palloc_array(NullableDatum, marks->nrows);
+	NullableDatum *runs = palloc_array(NullableDatum, marks->nrows);
+	Marks		result = {0, keys, local, remote, runs, marks->with_run};
+
+	for (int i = 0; i < marks->nrows; i++)
+	{
+		if (!returned[i])
+			continue;
+		keys[result.nrows] = marks->keys[i];
+		local[result.nrows] = marks->local[i];
+		remote[result.nrows] = marks->remote[i];
+		runs[result.nrows] = marks->runs[i];
+		result.nrows++;
+	}
+	return result;
+}
+
 static void
 mark_segment(const Marks *marks, TimestampTz now)
 {
@@ -223,15 +227,25 @@ mark_segment(const Marks *marks, TimestampTz now)
 	init_marked(&marked, marks->nrows);
 	for (uint64 row = 0; row < nreturned; row++)
 	{
-		int			i = position_of(marks, syncstate_result(row, 1).value);
+		int			i = syncstate_position(marks->keys, marks->nrows, syncstate_result(row, 1).value);
 
+		Assert(i >= 0);
 		note_marked(&marked, row, marks->keys[i], marks->runs[i]);
 		returned[i] = true;
 	}
 
-	if (nreturned < (uint64) marks->nrows)
-		check_refused(marks, returned, now);
-	finish_marked(marks, &marked, now);
+	if (nreturned == (uint64) marks->nrows)
+	{
+		finish_marked(marks, &marked, now);
+		return;
+	}
+	check_refused(marks, returned, now);
+	if (nreturned > 0)
+	{
+		Marks		done = only_returned(marks, returned);
+
+		finish_marked(&done, &marked, now);
+	}
 }
 
 /*

@@ -12,9 +12,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/resowner.h"
 
 #include "syncstate.h"
 
@@ -75,6 +76,24 @@ conflict_change(uint64 row)
 	return CONFLICT_CLOSED;
 }
 
+/*
+ * Keys that were in conflict before, but by a plain write that logged nothing;
+ * observing them again changes no row.
+ */
+static void
+log_unlogged_conflicts(NullableDatum keys, TimestampTz now)
+{
+	uint64		n = syncstate_execute(STMT_UNLOGGED_CONFLICTS, &keys, false);
+	Datum	   *unlogged;
+
+	if (n == 0)
+		return;
+	unlogged = palloc_array(Datum, n);
+	for (uint64 row = 0; row < n; row++)
+		unlogged[row] = syncstate_result(row, 1).value;
+	syncstate_log_conflicts(syncstate_key_array(unlogged, (int) n).value, (Datum) 0, now, "vanished");
+}
+
 /* What was observed must be what is stored, else something ate the write. */
 static void
 check_recorded(Datum key, const SyncstateObserved *observed, const SyncstateSides *stored)
@@ -132,6 +151,8 @@ sync_state_observe(PG_FUNCTION_ARGS)
 			syncstate_report_suppressed(key);
 		sides = syncstate_result_sides(0, 1);
 		check_recorded(key, &observed, &sides);
+		if (syncstate_decide(&sides).conflict)
+			log_unlogged_conflicts(single_key(key), now);
 	}
 
 	spi = MemoryContextSwitchTo(caller);
@@ -167,15 +188,29 @@ log_returned_conflicts(uint64 nrows, TimestampTz now)
 }
 
 /*
- * sync_state_observe_many(type_keys, local_hashes, remote_hashes, complete)
+ * Did the upsert make a row that is not of the listing?  Keys that are not
+ * listed come from our snapshot; one that was forgotten while the upsert waited
+ * for it would be made anew.
  */
-Datum
-sync_state_observe_many(PG_FUNCTION_ARGS)
+static bool
+made_unlisted(uint64 nrows, const SyncstateBatch *batch)
 {
-	static const char *const names[] = {"local_hashes", "remote_hashes"};
-	static const bool required[] = {false, false};
-	SyncstateBatch *batch = syncstate_arg_batch(fcinfo, 2, names, required);
-	bool		complete = syncstate_arg_bool(fcinfo, 3, "complete");
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		if (DatumGetBool(syncstate_result(row, 4).value) &&
+			syncstate_position(batch->keys, batch->nrows, syncstate_result(row, 3).value) < 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Observes a listing; returns how many rows changed, or -1 if it has made a row
+ * that it should not have.
+ */
+static int64
+observe_listing(const SyncstateBatch *batch, bool complete)
+{
 	TimestampTz now = GetCurrentTimestamp();
 	NullableDatum args[] = {
 		syncstate_key_array(batch->keys, batch->nrows),
@@ -186,13 +221,66 @@ sync_state_observe_many(PG_FUNCTION_ARGS)
 		syncstate_datum(BoolGetDatum(batch->columns[1] != NULL)),
 		syncstate_datum(BoolGetDatum(complete)),
 	};
-	uint64		changed;
+	uint64		changed = syncstate_execute(STMT_OBSERVE_MANY, args, false);
+
+	if (complete && made_unlisted(changed, batch))
+		return -1;
+	log_returned_conflicts(changed, now);
+	log_unlogged_conflicts(args[0], now);
+	return (int64) changed;
+}
+
+/*
+ * Observes a complete listing in a subtransaction, so that an attempt which
+ * made a forgotten key anew can be undone.  The next one has a snapshot that
+ * knows of the deletion; above READ COMMITTED there is no such snapshot.
+ */
+static int64
+observe_complete_listing(const SyncstateBatch *batch)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	for (;;)
+	{
+		int64		changed;
+
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		changed = observe_listing(batch, true);
+		if (changed >= 0)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+
+		if (changed >= 0)
+			return changed;
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent delete")));
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * sync_state_observe_many(type_keys, local_hashes, remote_hashes, complete)
+ */
+Datum
+sync_state_observe_many(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"local_hashes", "remote_hashes"};
+	static const bool required[] = {false, false};
+	SyncstateBatch *batch = syncstate_arg_batch(fcinfo, 2, names, required);
+	bool		complete = syncstate_arg_bool(fcinfo, 3, "complete");
+	int64		changed;
 
 	PreventCommandIfReadOnly("sync_state_observe_many()");
 
 	syncstate_connect();
-	changed = syncstate_execute(STMT_OBSERVE_MANY, args, false);
-	log_returned_conflicts(changed, now);
+	changed = complete ? observe_complete_listing(batch) : observe_listing(batch, false);
 	SPI_finish();
 
 	PG_RETURN_INT32((int32) changed);

@@ -105,9 +105,7 @@ typedef struct StatementText
 	" AND " SAME("(" OBSERVED_REMOTE ")", "s.remote_hash") \
 	" AND " SAME("(" OBSERVED_STATUS ")", "s.sync_status") \
 	" AND " SAME("(" OBSERVED_CONFLICT ")", "s.conflict_status") \
-	" AND NOT " OBSERVED_SETTLES ")" \
-	" OR (s.sync_status" EQ "'conflict' AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c" \
-	"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL))"
+	" AND NOT " OBSERVED_SETTLES ")"
 
 /*
  * Marking without a run: the given hashes win, unless a live run holds the
@@ -236,7 +234,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  UNION ALL SELECT s.type_key, NULL, NULL FROM syncstate.sync_state s"
 		"  WHERE $7 AND s.type_key OPERATOR(pg_catalog.<>) ALL ($1)) AS o) d"
 		" ORDER BY d.k COLLATE pg_catalog.\"C\"" OBSERVE_ON_CONFLICT
-		" RETURNING s.sync_status, s.conflict_status, s.type_key",
+		" RETURNING s.sync_status, s.conflict_status, s.type_key, s.created_at" EQ "$2",
 		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
 	},
 	[STMT_CLOSE_CONFLICTS] = {
@@ -252,6 +250,13 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" AND " SAME("s.last_synced_hash", "c.base_local_hash")
 		" AND " SAME("s.last_synced_remote_hash", "c.base_remote_hash") ")",
 		4, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
+	[STMT_UNLOGGED_CONFLICTS] = {
+		"SELECT s.type_key FROM syncstate.sync_state s"
+		" WHERE s.type_key" EQ "ANY ($1) AND s.sync_status" EQ "'conflict'"
+		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
+		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
+		1, {TEXTARRAYOID}
 	},
 	[STMT_OPEN_CONFLICTS] = {
 		"INSERT INTO syncstate.sync_conflict (type_key, conflict_number, kind,"
@@ -363,13 +368,19 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" RETURNING n",
 		5, {TEXTOID, TIMESTAMPTZOID, UUIDOID, TEXTOID, INT4OID}
 	},
+	/*
+	 * Failed since its latest run ended.  A run that ended after our snapshot
+	 * is not found, when the row is looked at again under its lock; then the
+	 * row's own time counts, which is later still.
+	 */
 	[STMT_CLAIM] = {
 		"SELECT s.type_key FROM syncstate.sync_state s"
 		" WHERE s.sync_status" EQ "ANY ('{new,modified,syncing,failed}'::pg_catalog.text[])"
 		" AND (s.sync_status" EQ "ANY ('{new,modified}'::pg_catalog.text[])"
 		"  OR (s.sync_status" EQ "'syncing' AND " LIVE " IS NOT TRUE)"
 		"  OR (s.sync_status" EQ "'failed' AND COALESCE((SELECT r.finished_at FROM syncstate.sync_run r"
-		"   WHERE r.type_key" EQ "s.type_key ORDER BY r.run_number DESC LIMIT 1), s.updated_at)" LE "$5))"
+		"   WHERE r.type_key" EQ "s.type_key AND r.run_number" EQ "s.run_number"
+		"   AND r.outcome" EQ "ANY ('{failed,rolled_back}'::pg_catalog.text[])), s.updated_at)" LE "$5))"
 		" AND syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NULL"
 		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
 		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",

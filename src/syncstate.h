@@ -145,6 +145,7 @@ typedef struct SyncstateBatch
 extern SyncstateBatch *syncstate_arg_batch(FunctionCallInfo fcinfo, int ncolumns,
 										   const char *const *names,
 										   const bool *required);
+extern int	syncstate_position(const Datum *keys, int n, Datum key);
 extern Datum syncstate_text_array(const NullableDatum *values, int n);
 extern Datum syncstate_array(const NullableDatum *values, int n, Oid elemtype);
 extern NullableDatum syncstate_key_array(const Datum *keys, int n);
@@ -173,6 +174,7 @@ typedef enum SyncstateStatement
 	STMT_OBSERVE_MANY,
 	STMT_CLOSE_CONFLICTS,
 	STMT_CLOSE_STALE_CONFLICTS,
+	STMT_UNLOGGED_CONFLICTS,
 	STMT_OPEN_CONFLICTS,
 	STMT_MARK,
 	STMT_MARK_RUN,

@@ -1,0 +1,175 @@
+# A standby serves every reading function with the same answers as the primary,
+# refuses every writing one (25006), and after promotion runs go on where they
+# were.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', slurp_file($ENV{SYNCSTATE_CONF}))
+  if $ENV{SYNCSTATE_CONF};
+$primary->start;
+$primary->backup('base');
+
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'base', has_streaming => 1);
+$standby->start;
+
+sub sqlstate
+{
+	my ($node, $sql) = @_;
+	my $stderr;
+
+	$node->psql('postgres', $sql, stderr => \$stderr,
+		extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+	return $stderr =~ /ERROR:\s+(\w{5})/ ? $1 : $stderr;
+}
+
+$primary->safe_psql(
+	'postgres', q{
+CREATE EXTENSION syncstate;
+SELECT sync_state_mark_synced('article', 'l1', 'r1');
+SELECT sync_state_observe('article', 'l2', 'r1');
+SELECT sync_state_mark_synced('page', 'l1', 'r1');
+SELECT sync_state_observe('page', 'l2', 'r2');
+SELECT sync_state_update('plain', '{"sync_status": "syncing"}');
+SELECT sync_state_checkpoint('gone', run_id, '{"offset": 5}', lease => '1 ms') FROM sync_state_begin('gone', lease => '1 ms');
+});
+my $gone = $primary->safe_psql('postgres',
+	"SELECT run_id FROM sync_state_get('gone')");
+my $live = $primary->safe_psql('postgres',
+	"SELECT run_id FROM sync_state_begin('live', lease => '1 day')");
+my $done = $primary->safe_psql('postgres',
+	"SELECT run_id FROM sync_state_begin('done')");
+$primary->safe_psql(
+	'postgres', qq{
+SELECT sync_state_mark_synced('done', 'l1', 'l1', '$done');
+SELECT sync_state_checkpoint('live', '$live', '{"offset": 10}');
+});
+$primary->wait_for_catchup($standby);
+
+# Reads
+my @reads = (
+	q{SELECT sync_state_delta('article')},
+	q{SELECT sync_state_delta('article', 'l9', remote_absent => true)},
+	q{SELECT sync_state_delta('nobody knows')},
+	q{SELECT * FROM sync_state_plan() ORDER BY type_key},
+	q{SELECT * FROM sync_state_plan('p') ORDER BY type_key},
+	q{SELECT * FROM sync_state_plan_for(ARRAY['article', 'new'], ARRAY['l1', 'l1'], NULL, complete => true)},
+	q{SELECT * FROM sync_state_get('live')},
+	q{SELECT * FROM sync_state_list(sync_status => 'modified') ORDER BY type_key},
+	q{SELECT * FROM sync_state_list(prefix => 'p') ORDER BY type_key},
+	q{SELECT sync_state_changed_since('-infinity')},
+	q{SELECT c.* FROM sync_state_get('article') a, sync_state_get('page') b, sync_state_compare(to_jsonb(a), to_jsonb(b)) c},
+	q{SELECT sync_state_detect_interrupted()},
+	q{SELECT sync_state_detect_interrupted(clock_timestamp() + interval '2 days')},
+	q{SELECT * FROM syncstate.sync_interrupted ORDER BY type_key},
+	q{SELECT sync_state_action('a', 'b', 'a', 'a'), sync_state_detail('a', 'b', 'a', 'a'), sync_state_version()},
+);
+for my $sql (@reads)
+{
+	my $expected = $primary->safe_psql('postgres', $sql);
+
+	isnt($expected, '', "primary: $sql");
+	is($standby->safe_psql('postgres', $sql), $expected, "standby: $sql");
+}
+is( $standby->safe_psql('postgres', 'SELECT sync_state_detect_interrupted()'),
+	"gone\nplain",
+	'the standby names the interrupted runs');
+
+# Writes, those included that would find nothing to do.
+my @writes = (
+	q{SELECT sync_state_begin('article')},
+	q{SELECT sync_state_begin('new')},
+	q{SELECT sync_state_begin('live')},
+	q{SELECT sync_state_try_begin('article')},
+	q{SELECT sync_state_try_begin('live')},
+	q{SELECT sync_state_claim(10)},
+	q{SELECT sync_state_claim(10, prefix => 'nothing')},
+	q{SELECT sync_state_resume('gone')},
+	qq{SELECT sync_state_checkpoint('live', '$live', '{"offset": 20}')},
+	qq{SELECT sync_state_checkpoint('live', '$live', NULL)},
+	qq{SELECT sync_state_fail('live', '$live')},
+	qq{SELECT sync_state_rollback('live', '$live')},
+	q{SELECT sync_state_observe('article', 'l3')},
+	q{SELECT sync_state_observe('article', 'l2', 'r1')},
+	q{SELECT sync_state_observe_many(ARRAY['article'], ARRAY['l3'], NULL)},
+	q{SELECT sync_state_observe_many('{}', '{}', NULL)},
+	q{SELECT sync_state_update('article', '{"local_hash": "l3"}')},
+	q{SELECT sync_state_update_many('{"article": {"local_hash": "l3"}}')},
+	q{SELECT sync_state_update_many('[]')},
+	q{SELECT sync_state_mark_synced('article', 'l2', 'l2')},
+	qq{SELECT sync_state_mark_synced('done', 'l1', 'l1', '$done')},
+	q{SELECT sync_state_mark_synced_many(ARRAY['article'], ARRAY['l2'], ARRAY['l2'])},
+	q{SELECT sync_state_reset('article')},
+	q{SELECT sync_state_forget('article')},
+	q{SELECT sync_state_forget('nobody knows')},
+);
+my $before = $primary->safe_psql('postgres',
+	'SELECT (s.ctid, s)::text FROM syncstate.sync_state s ORDER BY type_key');
+my %session;
+for my $node ($standby, $primary)
+{
+	$session{ $node->name } = $node->background_psql('postgres', on_error_stop => 0,
+		extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+}
+$session{primary}->query_safe('SET default_transaction_read_only = on');
+for my $sql (@writes)
+{
+	for my $name (qw(standby primary))
+	{
+		$session{$name}->{stderr} = '';
+		$session{$name}->query($sql);
+		like($session{$name}->{stderr}, qr/ERROR:\s+25006$/m, "read only on the $name: $sql");
+	}
+}
+for my $psql (values %session)
+{
+	$psql->{stderr} = '';
+	$psql->quit;
+}
+is( $primary->safe_psql('postgres',
+		'SELECT (s.ctid, s)::text FROM syncstate.sync_state s ORDER BY type_key'),
+	$before,
+	'and nothing has changed');
+
+# Promotion
+$primary->stop('immediate');
+$standby->promote;
+
+is( $standby->safe_psql('postgres',
+		"SELECT sync_status, run_id = '$live', sync_progress FROM sync_state_get('live')"
+	),
+	'syncing|t|{"offset": 10}',
+	'after promotion: the checkpoint is there');
+is(sqlstate($standby, "SELECT sync_state_begin('live')"),
+	'55P03', 'the live run still holds its key');
+is( $standby->safe_psql('postgres',
+		"SELECT sync_state_checkpoint('live', '$live', '{\"offset\": 20}') > clock_timestamp()"
+	),
+	't',
+	'and goes on');
+is( $standby->safe_psql('postgres',
+		"SELECT sync_status FROM sync_state_mark_synced('live', 'l1', 'l1', '$live')"
+	),
+	'in_sync',
+	'to its end');
+is( $standby->safe_psql('postgres',
+		"SELECT run_number, sync_progress FROM sync_state_resume('gone')"),
+	'2|{"offset": 5}',
+	'the interrupted one resumes');
+is(sqlstate($standby, "SELECT sync_state_checkpoint('gone', '$gone', NULL)"),
+	'55000', 'and its old token is refused');
+is( $standby->safe_psql('postgres',
+		"SELECT sync_status FROM sync_state_mark_synced('done', 'l1', 'l1', '$done')"
+	),
+	'in_sync',
+	'a lost acknowledgement can be asked for on the new primary');
+
+$standby->stop;
+done_testing();
