@@ -28,6 +28,9 @@ FROM jsonb_to_recordset(pg_read_file('/usr/share/iso-codes/json/iso_15924.json')
 
 CREATE EXTENSION syncstate;
 
+-- Who writes the state notifies those who follow it.
+ALTER DATABASE cms SET syncstate.notify = 'changes';
+
 -- With postgres_fdw a batch that is written over there and its checkpoint here
 -- are one transaction: the other side commits just before ours does.
 CREATE EXTENSION postgres_fdw;

@@ -5,21 +5,25 @@
 
 Runs in a throwaway cluster (see script/sandbox): makes the databases `cms` and
 `remote`, lets workers (worker.py) bring about 13,000 rows over, edits here and
-there, kills a worker in the middle, and has another one go on.  Checks each step
-and exits with 1 if anything is not as it should be.  With --shell, psql in `cms`
-is open afterwards.
+there, kills a worker in the middle, and has another one go on.  A follower
+(follower.py) is told all of it by the change feed; last, a conflict is resolved.
+Checks each step and exits with 1 if anything is not as it should be.  With
+--shell, psql in `cms` is open afterwards.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import psycopg2
 import psycopg2.errors
 
+from follower import KEPT, Follower
 from worker import COLUMNS, HERE, THERE, Worker
 
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
@@ -27,6 +31,8 @@ TYPES = list(COLUMNS)
 BATCH = 500
 # Short, so that nobody has to wait for the end of a dead worker's lease.
 LEASE = "2 s"
+# Small, so that there is more than one.
+PAGE = 2
 
 
 class Deviation(Exception):
@@ -53,13 +59,14 @@ def wait_until(text, condition, seconds=30):
 
 class Demo:
     def __init__(self):
-        self.make_database("remote", "content.sql", "remote.sql")
+        self.make_database("remote", "content.sql", "remote.sql", "follower.sql")
         self.make_database("cms", "content.sql", "cms.sql")
         # Sees and decides as a worker does, but does no work.
         self.cms = Worker("demo")
         self.cms.connection.autocommit = True
         self.remote = psycopg2.connect(dbname="remote")
         self.remote.autocommit = True
+        self.follower = Follower(PAGE)
 
     @staticmethod
     def make_database(name, *scripts):
@@ -113,6 +120,41 @@ class Demo:
                 self.there("SELECT count(DISTINCT code) FROM written WHERE content_type = %s",
                            type_key))
 
+    def check_followed(self, *types):
+        """The feed tells of these, each once, and the copy is equal then."""
+        pages = itertools.islice(iter(self.follower.follow, []), 10)    # four are enough
+        told = [change.type_key + (" (deleted)" if change.deleted else "")
+                for changes in pages for change in changes]
+        check(f"the feed tells of {', '.join(types) or 'nothing'}; the copy equals the table",
+              (sorted(told), self.copied_state() == self.stored_state()), (sorted(types), True))
+
+    def stored_state(self):
+        return self.cms.rows(
+            f"SELECT {', '.join(KEPT)} FROM syncstate.sync_state ORDER BY type_key")
+
+    def copied_state(self):
+        with self.remote.cursor() as cursor:
+            cursor.execute(f"SELECT {', '.join(KEPT)} FROM state_copy ORDER BY type_key")
+            return cursor.fetchall()
+
+    @contextlib.contextmanager
+    def running_follower(self):
+        """A follower that polls once an hour: what it hears of before that, it was
+        woken for by a notification.  Gives a function that returns what it said."""
+        with tempfile.TemporaryFile("a+") as output:
+            def said():
+                output.seek(0)
+                return output.read().splitlines()
+            follower = subprocess.Popen(
+                [sys.executable, os.path.join(DIRECTORY, "follower.py"), "--poll", "3600"],
+                stdout=output)
+            try:
+                wait_until("the follower is listening", said)
+                yield said
+            finally:
+                follower.terminate()
+                follower.wait()
+
     @contextlib.contextmanager
     def editor(self, code):
         """Somebody over there has a language open: a worker waits for that row,
@@ -124,7 +166,7 @@ class Demo:
             connection.rollback()
         connection.close()
 
-    # The four parts
+    # The six parts
 
     def initial_sync(self):
         title("1. Initial sync: all content is here, nothing on the other side")
@@ -136,6 +178,8 @@ class Demo:
             rows = self.here(f"SELECT count(*) FROM {key}")
             check(f"{key}: {rows} rows, each written once",
                   self.rows_written(key), (rows, rows))
+        print("    a follower begins, with a cursor that is NULL")
+        self.check_followed(*TYPES)
 
     def second_pass(self):
         title("2. A second pass, then edits here, there, on both sides")
@@ -145,6 +189,7 @@ class Demo:
               (self.decisions(),
                self.cms.rows("SELECT * FROM sync_state_changed_since(%s)", before)),
               (dict.fromkeys(TYPES, "NO_CHANGE unchanged"), []))
+        self.check_followed()
 
         print("    here:       Iceland gets a longer name, Atlantis is a new country")
         self.edit_here("""
@@ -182,6 +227,7 @@ class Demo:
                self.here("SELECT name FROM currency WHERE code = 'EUR'"),
                self.there("SELECT name FROM currency WHERE code = 'EUR'")),
               ("conflict", "detected", "Euro (our name)", "Euro (their name)"))
+        self.check_followed("country", "subdivision", "currency", "script")
 
     def killed_worker(self):
         title("3. All languages are edited here; the worker is killed in the middle")
@@ -219,6 +265,7 @@ class Demo:
               self.rows_written("language"), (languages, languages))
         check("there are as many over there as here",
               self.there("SELECT count(*) FROM language"), languages)
+        self.check_followed("language")
 
     def code_in_batch(self, number):
         """A code from the middle of a batch."""
@@ -236,20 +283,89 @@ class Demo:
                 self.cms.rows("SELECT * FROM sync_state_detect_interrupted() AS key")]
 
     def checkpoint_error(self, run_id):
-        """What a checkpoint with this token is answered: an SQLSTATE, or None."""
+        """What a checkpoint with this token is answered."""
+        print()
+        return self.error("SELECT sync_state_checkpoint('language', %s, '{\"step\": 99}')", run_id)
+
+    def error(self, query, *args):
+        """The SQLSTATE of what fails, or None."""
         try:
-            self.here("SELECT sync_state_checkpoint('language', %s, '{\"step\": 99}')", run_id)
+            self.here(query, *args)
         except psycopg2.Error as error:
-            print(f"\n    {error.diag.message_primary}")
+            print(f"    {error.diag.message_primary}")
             return error.pgcode
         return None
 
+    def change_feed(self):
+        title("4. The change feed: a transaction that commits late, and deletions")
+        print("    somebody adds glossary and thesaurus, and does not commit yet")
+        late = Worker("late")
+        late.row("SELECT sync_state_observe_many(%s, %s, NULL)",
+                 ["glossary", "thesaurus"], ["g1", "t1"])
+        since = self.here("SELECT clock_timestamp()")
+        print("    here:       Atlantis gets a longer name")
+        self.edit_here("UPDATE country SET name = 'Republic of Atlantis' WHERE code = 'XAT'")
+        self.run_worker("fourth worker", "country")
+        self.check_followed("country")
+        late.connection.commit()
+        print("    committed")
+        check("changed_since, which goes by time, never tells of them",
+              [row.key for row in
+               self.cms.rows("SELECT * FROM sync_state_changed_since(%s) AS key", since)],
+              ["country"])
+        self.check_followed("glossary", "thesaurus")
+
+        check("glossary is forgotten", self.here("SELECT sync_state_forget('glossary')"), True)
+        self.check_followed("glossary (deleted)")
+        check("thesaurus, too", self.here("SELECT sync_state_forget('thesaurus')"), True)
+        check("both tombstones are pruned, one before the follower has read it",
+              self.here("SELECT removed FROM sync_state_prune('0 s') WHERE kind = 'tombstone'"), 2)
+        self.check_followed(*TYPES)
+
+    def resolution(self):
+        title("5. The conflict is resolved, while a follower is listening")
+        with self.running_follower() as said:
+            conflict = self.cms.row("SELECT * FROM syncstate.sync_conflict"
+                                    " WHERE type_key = 'currency' AND resolved_at IS NULL")
+            print("    here:       the euro gets a name that both can live with")
+            with self.cms.connection:    # the edit and the resolution: both or neither
+                self.edit_here("UPDATE currency SET name = 'Euro (our common name)'"
+                               " WHERE code = 'EUR'")
+                merged = self.cms.content_hash(HERE, "currency")
+                self.here("SELECT sync_state_resolve('currency', 'merged', %s, %s)",
+                          merged, conflict.conflict_number)
+            check("it cannot be resolved once more",
+                  self.error("SELECT sync_state_resolve('currency', 'remote',"
+                             " conflict_number => %s)", conflict.conflict_number), "55000")
+            check("delta says PUSH", self.decisions()["currency"], "PUSH edit")
+            self.run_worker("fifth worker", "currency")
+            self.check_equal(*TYPES)
+            check("that name is over there",
+                  self.there("SELECT name FROM currency WHERE code = 'EUR'"),
+                  "Euro (our common name)")
+            wait_until("the follower says that the currencies are in sync",
+                       lambda: said()[-1] == "currency in_sync")
+            for line in said():
+                print(f"    follower:   {line}")
+            check("it was woken by notifications; its copy equals the table",
+                  self.copied_state(), self.stored_state())
+
+        log = self.cms.rows("SELECT * FROM syncstate.sync_conflict")
+        for row in log:
+            print(f"    conflict log: {row.type_key} {row.conflict_number}, {row.kind},"
+                  f" {row.resolution} by {row.resolved_by}")
+        check("the log shows how it was resolved, and by whom",
+              [(row.type_key, row.kind, row.resolution, row.resolved_hash, row.resolved_by)
+               for row in log],
+              [("currency", "edit/edit", "merged", merged, self.here("SELECT current_user"))])
+
     def final_state(self):
-        title("4. Where things are now")
-        line = "    {:<12} {:>7} {:>7}  {:<5}  {:<9}  {:<8}  {:>4}  {:<19}"
-        print(line.format("content", "here", "there", "equal", "status", "conflict", "runs",
+        title("6. Where things are now")
+        line = "    {:<12} {:>7} {:>7}  {:<5}  {:<9}  {:<8}  {:<21}  {:>9}"
+        print(line.format("content", "here", "there", "equal", "status", "conflict", "to be done",
                           "last sync"))
-        for state in self.cms.rows("SELECT * FROM sync_state_list() ORDER BY type_key"):
+        overview = self.cms.rows("SELECT * FROM syncstate.sync_overview ORDER BY type_key")
+        for state in overview:
             key = state.type_key
             ours, theirs = self.cms.hashes(key)
             print(line.format(
@@ -257,24 +373,25 @@ class Demo:
                 self.here(f"SELECT count(*) FROM {HERE}.{key}"),
                 self.here(f"SELECT count(*) FROM {THERE}.{key}"),
                 "yes" if ours == theirs else "no",
-                state.sync_status, state.conflict_status or "", state.run_number,
-                state.last_sync_at.strftime("%Y-%m-%d %H:%M:%S")))
-        check("four are in sync, and the conflict waits for somebody to decide",
-              {state.type_key: state.sync_status
-               for state in self.cms.rows("SELECT * FROM sync_state_list()")},
-              {**dict.fromkeys(TYPES, "in_sync"), "currency": "conflict"})
+                state.sync_status, state.conflict_status or "",
+                f"{state.action} {state.detail}", f"{state.last_sync_age:.0f} s ago"))
+        check("all five are in sync",
+              {state.type_key: state.sync_status for state in overview},
+              dict.fromkeys(TYPES, "in_sync"))
 
     def run(self):
         started = time.monotonic()
         self.initial_sync()
         self.second_pass()
         self.killed_worker()
+        self.change_feed()
+        self.resolution()
         self.final_state()
         print(f"\nAll as it should be, in {time.monotonic() - started:.0f} seconds.")
 
 
 def shell():
-    print("\npsql, in the database cms; try SELECT * FROM sync_state_plan();"
+    print("\npsql, in the database cms; try SELECT * FROM syncstate.sync_overview;"
           " \\q ends it and removes the cluster.", flush=True)
     # Ctrl-C is for psql.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -40,6 +40,7 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -198,6 +199,17 @@ refuse_unreachable_cursor(const SyncstateCursor *cursor, const FeedState *state)
 		report_resync("Tombstones that the cursor had not read were pruned.", start_anew);
 }
 
+static bool
+had_ended(const SyncstateSnapshot *snapshot, uint64 xid)
+{
+	for (int i = 0; i < snapshot->nxip; i++)
+	{
+		if (snapshot->xip[i] == xid)
+			return false;
+	}
+	return xid < snapshot->xmax;
+}
+
 /* Had everything that had ended in a also ended in b? */
 static bool
 precedes_or_equals(const SyncstateSnapshot *a, const SyncstateSnapshot *b)
@@ -206,11 +218,7 @@ precedes_or_equals(const SyncstateSnapshot *a, const SyncstateSnapshot *b)
 		return false;
 	for (int i = 0; i < b->nxip; i++)
 	{
-		bool		running = b->xip[i] >= a->xmax;
-
-		for (int j = 0; j < a->nxip && !running; j++)
-			running = a->xip[j] == b->xip[i];
-		if (!running)
+		if (had_ended(a, b->xip[i]))
 			return false;
 	}
 	return true;
@@ -231,6 +239,25 @@ refuse_older_snapshot(const SyncstateCursor *cursor, const SyncstateSnapshot *no
 }
 
 /* ----------------------------------------------------------------- reading */
+
+/*
+ * Has statements planned to read in the order of the index, until
+ * AtEOXact_GUC(true, result).  A plan is kept, so one that suits a table of
+ * five rows must not be made: the table may have grown to a million before
+ * anything makes the server plan anew.  What has no index counts as so dear
+ * that it would be worth compiling, so no JIT.
+ */
+static int
+insist_on_index(void)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
 
 /*
  * Flushes WAL up to what has been inserted by now.  The position of the next
@@ -342,26 +369,45 @@ fetch_rows(SyncstateStatement statement, const NullableDatum *args)
 
 	if (syncstate_execute(statement, args, true) > 0)
 		rows.table = SPI_tuptable;
+	else
+		SPI_freetuptable(SPI_tuptable);
 	return rows;
 }
 
-/* Reads on in the open set; true when it is exhausted. */
-static bool
-read_set(FeedPage *page)
+static int
+compare_xids(const void *a, const void *b)
 {
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Reads on in the open set, from xid first to before xid end, none of which had
+ * ended in "from"; running lists those that had not ended in "to".
+ */
+static void
+read_range(FeedPage *page, uint64 first, uint64 end, NullableDatum running)
+{
+	bool		begun = page->xid >= first;
 	NullableDatum args[] = {
-		syncstate_datum(Int64GetDatum((int64) page->xid)),
-		syncstate_datum(PointerGetDatum(page->key)),
-		syncstate_datum(Int64GetDatum((int64) page->from.xmax)),
-		xid_array(&page->from),
-		syncstate_datum(Int64GetDatum((int64) page->to.xmax)),
-		xid_array(&page->to),
+		syncstate_datum(Int64GetDatum((int64) (begun ? page->xid : first))),
+		syncstate_datum(PointerGetDatum(begun ? page->key : cstring_to_text(""))),
+		syncstate_datum(Int64GetDatum((int64) first)),
+		syncstate_datum(syncstate_array(NULL, 0, INT8OID)),
+		syncstate_datum(Int64GetDatum((int64) end)),
+		running,
 		syncstate_datum(Int64GetDatum(page->wanted)),
 	};
-	FeedRows	states = fetch_rows(STMT_FEED_STATES, args);
+	FeedRows	states;
 	FeedRows	tombs = {0};
 	StringInfoData cursor;
 	int			set_length;
+
+	if (page->wanted == 0 || page->xid >= end)
+		return;
+	states = fetch_rows(STMT_FEED_STATES, args);
 
 	/* Who starts from nothing has nothing to delete. */
 	if (page->from.xmax != 0)
@@ -380,6 +426,27 @@ read_set(FeedPage *page)
 		else
 			put_change(page, &tombs, true, &cursor, set_length);
 	}
+}
+
+/*
+ * Reads on in the open set; true when it is exhausted.
+ *
+ * Transactions that "from" lists are looked up one by one: one that stays open
+ * while a million rows change must not make every reader pass over those.
+ */
+static bool
+read_set(FeedPage *page)
+{
+	NullableDatum running = xid_array(&page->to);
+
+	qsort(page->from.xip, page->from.nxip, sizeof(uint64), compare_xids);
+	for (int i = 0; i < page->from.nxip; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (had_ended(&page->to, page->from.xip[i]))
+			read_range(page, page->from.xip[i], page->from.xip[i] + 1, running);
+	}
+	read_range(page, page->from.xmax, page->to.xmax, running);
 	return page->wanted > 0;
 }
 
@@ -394,6 +461,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	SyncstateSnapshot now;
 	FeedState	state;
 	FeedPage	page;
+	int			settings;
 
 	page.wanted = syncstate_arg_positive(fcinfo, 1, "max_rows");
 	if (!start)
@@ -406,6 +474,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	syncstate_connect();
 	refuse_distributed();
 	refuse_disabled_triggers();
+	settings = insist_on_index();
 	state = read_feed_state();
 	page.origin = current_origin(&state);
 	if (!start)
@@ -437,6 +506,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 		begin_set(&page);
 		read_set(&page);
 	}
+	AtEOXact_GUC(true, settings);
 	SPI_finish();
 
 	flush_wal();
@@ -454,13 +524,16 @@ sync_state_cursor(PG_FUNCTION_ARGS)
 	FeedState	state;
 	StringInfoData cursor;
 	MemoryContext caller = CurrentMemoryContext;
+	int			settings;
 
 	refuse_standby();
 
 	syncstate_connect();
 	refuse_distributed();
 	refuse_disabled_triggers();
+	settings = insist_on_index();
 	state = read_feed_state();
+	AtEOXact_GUC(true, settings);
 	SPI_finish();
 
 	MemoryContextSwitchTo(caller);

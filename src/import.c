@@ -151,8 +151,12 @@ static ImportSource
 read_source(Oid relid)
 {
 	ImportSource source = {0};
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = try_relation_open(relid, AccessShareLock);
 
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no table with OID %u", relid)));
 	if (!has_rows(rel->rd_rel->relkind))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -177,17 +181,19 @@ read_source(Oid relid)
 	return source;
 }
 
-/* Without a base of the other side: what was in sync is its base. */
+/* A base that the table does not have: of what is in sync, the hash that side has. */
 static char *
-remote_base_expression(const ImportSource *source)
+base_expression(const ImportSource *source, int hash, const char *otherwise)
 {
-	const char *const *e = (const char *const *) source->expressions;
-	const char *base = e[IMPORT_LAST_SYNCED_HASH] ? e[IMPORT_LAST_SYNCED_HASH] : "NULL::pg_catalog.text";
+	const char *status = source->expressions[IMPORT_SYNC_STATUS];
+	const char *value = source->expressions[hash];
 
-	if (e[IMPORT_SYNC_STATUS] == NULL || e[IMPORT_REMOTE_HASH] == NULL)
-		return pstrdup(base);
+	if (otherwise == NULL)
+		otherwise = "NULL::pg_catalog.text";
+	if (status == NULL || value == NULL)
+		return pstrdup(otherwise);
 	return psprintf("CASE WHEN %s OPERATOR(pg_catalog.=) 'in_sync' THEN %s ELSE %s END",
-					e[IMPORT_SYNC_STATUS], e[IMPORT_REMOTE_HASH], base);
+					status, value, otherwise);
 }
 
 /*
@@ -208,8 +214,10 @@ import_statement(const ImportSource *source)
 	{
 		const char *e = source->expressions[c];
 
+		if (c == IMPORT_LAST_SYNCED_HASH && e == NULL)
+			e = base_expression(source, IMPORT_LOCAL_HASH, NULL);
 		if (c == IMPORT_LAST_SYNCED_REMOTE_HASH && e == NULL)
-			e = remote_base_expression(source);
+			e = base_expression(source, IMPORT_REMOTE_HASH, source->expressions[IMPORT_LAST_SYNCED_HASH]);
 		if (c == IMPORT_CREATED_AT || c == IMPORT_UPDATED_AT)
 			e = e == NULL ? "$1" : psprintf("COALESCE(%s, $1)", e);
 		appendStringInfo(&sql, ", %s", e == NULL ? "NULL" : e);
@@ -225,7 +233,7 @@ import_statement(const ImportSource *source)
 static void
 refuse_ambiguous_keys(const ImportSource *source)
 {
-	const char *key = source->expressions[IMPORT_TYPE_KEY];
+	const char *key = psprintf("%s COLLATE pg_catalog.\"C\"", source->expressions[IMPORT_TYPE_KEY]);
 	const char *sql = psprintf("SELECT %s FROM %s i GROUP BY 1"
 							   " HAVING %s IS NULL OR pg_catalog.count(*) OPERATOR(pg_catalog.>) 1"
 							   " OR pg_catalog.octet_length(%s) OPERATOR(pg_catalog.=) 0"

@@ -72,6 +72,9 @@ typedef struct StatementText
 
 #define HASHES "s.local_hash, s.remote_hash, s.last_synced_hash, s.last_synced_remote_hash"
 
+/* Row s is not in the listing $1; an anti-join, which the server hashes. */
+#define UNLISTED "NOT EXISTS (SELECT FROM pg_catalog.unnest($1) AS u(k) WHERE u.k" EQ "s.type_key)"
+
 /*
  * Observing.  Parameters: $1 key(s), $2 now, $3 and $4 hashes, $5 and $6 which
  * sides were observed.  On a new row there is nothing to compare with.
@@ -207,7 +210,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" CASE WHEN $4 THEN NULL ELSE s.local_hash END, CASE WHEN $5 THEN NULL ELSE s.remote_hash END,"
 		" s.last_synced_hash, s.last_synced_remote_hash, " SYNCED("s") ","
 		" s.sync_status, s.conflict_status, s.run_id, s.lease_expires_at"
-		" FROM syncstate.sync_state s WHERE $6 AND s.type_key OPERATOR(pg_catalog.<>) ALL ($1)"
+		" FROM syncstate.sync_state s WHERE $6 AND " UNLISTED
 		" ORDER BY 1",
 		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
 	},
@@ -232,7 +235,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"(SELECT u.k, u.l, u.r FROM"
 		"  ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS u(k, l, r)"
 		"  UNION ALL SELECT s.type_key, NULL, NULL FROM syncstate.sync_state s"
-		"  WHERE $7 AND s.type_key OPERATOR(pg_catalog.<>) ALL ($1)) AS o) d"
+		"  WHERE $7 AND " UNLISTED ") AS o) d"
 		" ORDER BY d.k COLLATE pg_catalog.\"C\"" OBSERVE_ON_CONFLICT
 		" RETURNING s.sync_status, s.conflict_status, s.type_key, s.created_at" EQ "$2",
 		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
@@ -346,9 +349,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 
 	/*
-	 * The run before, p, left the checkpoint that the new one starts from; or
-	 * it passed on, untouched, one that it had itself been given, along with
-	 * what was already known of it.
+	 * p is the run that left the checkpoint which the new one starts from: the
+	 * latest that did not itself start from it.
 	 */
 	[STMT_RECORD_RUN] = {
 		"WITH ended AS (UPDATE syncstate.sync_run r SET finished_at = $2, outcome = 'superseded'"
@@ -357,12 +359,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" started_at, sync_progress, content_moved, local_hash, remote_hash)"
 		" SELECT s.type_key, s.run_number, s.run_id, $4, $5, $2, s.sync_progress,"
 		" CASE WHEN s.sync_progress IS NULL THEN false WHEN p.run_number IS NULL THEN NULL"
-		" ELSE NOT " SAME("s.local_hash", "p.local_hash") " OR NOT " SAME("s.remote_hash", "p.remote_hash")
-		"  OR (p.content_moved AND " SAME("s.sync_progress", "p.sync_progress") ") END,"
+		" ELSE NOT " SAME("s.local_hash", "p.local_hash") " OR NOT " SAME("s.remote_hash", "p.remote_hash") " END,"
 		" s.local_hash, s.remote_hash"
 		" FROM syncstate.sync_state s LEFT JOIN LATERAL"
-		"  (SELECT q.run_number, q.local_hash, q.remote_hash, q.sync_progress, q.content_moved"
+		"  (SELECT q.run_number, q.local_hash, q.remote_hash"
 		"   FROM syncstate.sync_run q WHERE q.type_key" EQ "s.type_key AND q.run_number" LT "s.run_number"
+		"   AND s.sync_progress IS NOT NULL AND NOT " SAME("q.sync_progress", "s.sync_progress")
 		"   ORDER BY q.run_number DESC LIMIT 1) p ON true"
 		" WHERE s.type_key" EQ "$1 AND s.run_id" EQ "$3"
 		" RETURNING n",

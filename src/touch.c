@@ -19,6 +19,7 @@
 #include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -183,7 +184,13 @@ next_updated_at(const Row *old)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz before = DatumGetTimestampTz(value_of(old, Anum_sync_state_updated_at));
 
-	return now > before ? now : before + 1;
+	if (now > before)
+		return now;
+	if (!IS_VALID_TIMESTAMP(before + 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("updated_at cannot grow any more")));
+	return before + 1;
 }
 
 /* Tells listeners of a row, if this session is to. */
@@ -251,10 +258,46 @@ check_trigger(FunctionCallInfo fcinfo, const char *name, TriggerEvent timing, bo
 				 errmsg("function \"%s\" was not called by its trigger", name)));
 }
 
+/*
+ * Anybody can make a trigger on a table of theirs that calls these functions.
+ * A table with columns of these types is safe to read by number; it need not be
+ * syncstate.sync_state itself, for a shard of that bears another name.
+ */
+static bool
+has_columns_of_state(TupleDesc desc)
+{
+	static const Oid types[Natts_sync_state] = {
+		[Anum_sync_state_type_key - 1] = TEXTOID,
+		[Anum_sync_state_local_hash - 1] = TEXTOID,
+		[Anum_sync_state_remote_hash - 1] = TEXTOID,
+		[Anum_sync_state_last_synced_hash - 1] = TEXTOID,
+		[Anum_sync_state_last_sync_at - 1] = TIMESTAMPTZOID,
+		[Anum_sync_state_sync_status - 1] = TEXTOID,
+		[Anum_sync_state_conflict_status - 1] = TEXTOID,
+		[Anum_sync_state_sync_progress - 1] = JSONBOID,
+		[Anum_sync_state_created_at - 1] = TIMESTAMPTZOID,
+		[Anum_sync_state_updated_at - 1] = TIMESTAMPTZOID,
+		[Anum_sync_state_last_synced_remote_hash - 1] = TEXTOID,
+		[Anum_sync_state_run_id - 1] = UUIDOID,
+		[Anum_sync_state_run_number - 1] = INT4OID,
+		[Anum_sync_state_lease_expires_at - 1] = TIMESTAMPTZOID,
+		[Anum_sync_state_changed_xid - 1] = INT8OID,
+	};
+
+	if (desc->natts < Natts_sync_state)
+		return false;
+	for (int i = 0; i < Natts_sync_state; i++)
+	{
+		if (TupleDescAttr(desc, i)->atttypid != types[i])
+			return false;
+	}
+	return true;
+}
+
 static void
 check_state_table(const TriggerData *trigdata, const char *name)
 {
-	if (RelationGetNumberOfAttributes(trigdata->tg_relation) < Natts_sync_state)
+	if (!has_columns_of_state(RelationGetDescr(trigdata->tg_relation)))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" is for triggers of syncstate.sync_state", name)));
