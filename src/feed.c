@@ -69,6 +69,11 @@ typedef struct FeedPage
 	uint64		xid;
 	text	   *key;
 	int64		wanted;
+
+	/* The row read last, which is put out when it is known whether it ends the set. */
+	bool		held;
+	Datum		values[9];
+	bool		nulls[9];
 } FeedPage;
 
 /* ---------------------------------------------------------------- refusals */
@@ -332,32 +337,51 @@ comes_first(const FeedRows *a, const FeedRows *b)
 								  DatumGetTextPP(feed_value(b, 2, &isnull))) < 0;
 }
 
-/* Puts the next of rows into the result as a row of syncstate.sync_change. */
+/*
+ * Puts the held row into the result, with the position after it.  After the
+ * last row of a set that is simply the snapshot "to": all before it was read,
+ * so that this cursor asks for nothing that may be pruned.
+ */
 static void
-put_change(FeedPage *page, FeedRows *rows, bool deleted, StringInfo cursor, int set_length)
+put_held(FeedPage *page, bool ends_set)
 {
-	Datum		values[9];
-	bool		nulls[9];
+	StringInfoData cursor;
+
+	if (!page->held)
+		return;
+	initStringInfo(&cursor);
+	syncstate_append_cursor_base(&cursor, &page->origin, ends_set ? &page->to : &page->from);
+	if (!ends_set)
+	{
+		syncstate_append_cursor_set(&cursor, &page->to);
+		syncstate_append_cursor_position(&cursor, page->xid, page->key);
+	}
+	page->values[8] = PointerGetDatum(cstring_to_text_with_len(cursor.data, cursor.len));
+	page->nulls[8] = false;
+
+	tuplestore_putvalues(page->rsinfo->setResult, page->rsinfo->setDesc, page->values, page->nulls);
+	pfree(DatumGetPointer(page->values[8]));
+	pfree(cursor.data);
+	page->held = false;
+}
+
+/* Takes the next of rows, as a row of syncstate.sync_change. */
+static void
+take_change(FeedPage *page, FeedRows *rows, bool deleted)
+{
 	bool		isnull;
+
+	put_held(page, false);
 
 	page->xid = (uint64) DatumGetInt64(feed_value(rows, 1, &isnull));
 	page->key = DatumGetTextPP(feed_value(rows, 2, &isnull));
-
-	cursor->len = set_length;
-	cursor->data[set_length] = '\0';
-	syncstate_append_cursor_position(cursor, page->xid, page->key);
-
-	values[0] = PointerGetDatum(page->key);
-	nulls[0] = false;
-	values[1] = BoolGetDatum(deleted);
-	nulls[1] = false;
+	page->values[0] = PointerGetDatum(page->key);
+	page->nulls[0] = false;
+	page->values[1] = BoolGetDatum(deleted);
+	page->nulls[1] = false;
 	for (int i = 2; i < 8; i++)
-		values[i] = feed_value(rows, i + 1, &nulls[i]);
-	values[8] = PointerGetDatum(cstring_to_text_with_len(cursor->data, cursor->len));
-	nulls[8] = false;
-
-	tuplestore_putvalues(page->rsinfo->setResult, page->rsinfo->setDesc, values, nulls);
-	pfree(DatumGetPointer(values[8]));
+		page->values[i] = feed_value(rows, i + 1, &page->nulls[i]);
+	page->held = true;
 	rows->next++;
 	page->wanted--;
 }
@@ -402,8 +426,6 @@ read_range(FeedPage *page, uint64 first, uint64 end, NullableDatum running)
 	};
 	FeedRows	states;
 	FeedRows	tombs = {0};
-	StringInfoData cursor;
-	int			set_length;
 
 	if (page->wanted == 0 || page->xid >= end)
 		return;
@@ -413,18 +435,13 @@ read_range(FeedPage *page, uint64 first, uint64 end, NullableDatum running)
 	if (page->from.xmax != 0)
 		tombs = fetch_rows(STMT_FEED_TOMBSTONES, args);
 
-	initStringInfo(&cursor);
-	syncstate_append_cursor_base(&cursor, &page->origin, &page->from);
-	syncstate_append_cursor_set(&cursor, &page->to);
-	set_length = cursor.len;
-
 	while (page->wanted > 0 && !(exhausted(&states) && exhausted(&tombs)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (comes_first(&states, &tombs))
-			put_change(page, &states, false, &cursor, set_length);
+			take_change(page, &states, false);
 		else
-			put_change(page, &tombs, true, &cursor, set_length);
+			take_change(page, &tombs, true);
 	}
 }
 
@@ -447,6 +464,7 @@ read_set(FeedPage *page)
 			read_range(page, page->from.xip[i], page->from.xip[i] + 1, running);
 	}
 	read_range(page, page->from.xmax, page->to.xmax, running);
+	put_held(page, page->wanted > 0);
 	return page->wanted > 0;
 }
 
@@ -463,6 +481,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	FeedPage	page;
 	int			settings;
 
+	page.held = false;
 	page.wanted = syncstate_arg_positive(fcinfo, 1, "max_rows");
 	if (!start)
 		cursor = syncstate_parse_cursor(TextDatumGetCString(PG_GETARG_DATUM(0)));

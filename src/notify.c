@@ -18,7 +18,15 @@
 
 #include "syncstate.h"
 
-/* {"type_key": ..., "sync_status": ...}; a deleted key has the status null. */
+/* As async.c defines it, for itself. */
+#define NOTIFY_PAYLOAD_MAX_LENGTH (BLCKSZ - NAMEDATALEN - 128)
+
+/*
+ * {"type_key": ..., "sync_status": ...}; a deleted key has the status null.
+ *
+ * An UPDATE is announced before the table's CHECKs are asked.  What does not
+ * fit into a notification has a status that they refuse: let them say so.
+ */
 void
 syncstate_announce_change(Datum type_key, NullableDatum sync_status)
 {
@@ -34,5 +42,6 @@ syncstate_announce_change(Datum type_key, NullableDatum sync_status)
 		escape_json(&payload, TextDatumGetCString(sync_status.value));
 	appendStringInfoChar(&payload, '}');
 
-	Async_Notify("syncstate", payload.data);
+	if (payload.len < NOTIFY_PAYLOAD_MAX_LENGTH)
+		Async_Notify("syncstate", payload.data);
 }

@@ -374,6 +374,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	 * Failed since its latest run ended.  A run that ended after our snapshot
 	 * is not found, when the row is looked at again under its lock; then the
 	 * row's own time counts, which is later still.
+	 *
+	 * Never a conflict; but a run that stopped half-way leaves sides that may
+	 * look like one, and is to be taken up.
 	 */
 	[STMT_CLAIM] = {
 		"SELECT s.type_key FROM syncstate.sync_state s"
@@ -383,7 +386,9 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  OR (s.sync_status" EQ "'failed' AND COALESCE((SELECT r.finished_at FROM syncstate.sync_run r"
 		"   WHERE r.type_key" EQ "s.type_key AND r.run_number" EQ "s.run_number"
 		"   AND r.outcome" EQ "ANY ('{failed,rolled_back}'::pg_catalog.text[])), s.updated_at)" LE "$5))"
-		" AND syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NULL"
+		" AND s.conflict_status OPERATOR(pg_catalog.<>) 'detected' IS NOT FALSE"
+		" AND (syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NULL"
+		"  OR s.sync_status" EQ "'syncing' OR s.sync_progress IS NOT NULL)"
 		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
 		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
@@ -480,7 +485,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"   CASE WHEN $3" EQ "'remote' THEN s.local_hash WHEN $3" EQ "'merged' THEN s.remote_hash"
 		"    ELSE s.last_synced_hash END AS bl,"
 		"   CASE WHEN $3" EQ "'remote' THEN s.last_synced_remote_hash ELSE s.remote_hash END AS br"
-		"   OFFSET 0) v), run_id = NULL, lease_expires_at = NULL"
+		"   OFFSET 0) v), sync_progress = NULL, run_id = NULL, lease_expires_at = NULL"
 		" WHERE s.type_key" EQ "$1 AND " LIVE " IS NOT TRUE RETURNING s",
 		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 	},
@@ -492,11 +497,17 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID}
 	},
 
-	/* The latest run of a key that failed tells recovery what its checkpoint had seen. */
+	/*
+	 * Recovery still needs two runs of a key that stopped: the latest, and the
+	 * one that left the checkpoint, for what it had seen.
+	 */
 	[STMT_PRUNE_RUNS] = {
 		"DELETE FROM syncstate.sync_run r WHERE r.finished_at" LT "$1"
 		" AND NOT EXISTS (SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "r.type_key"
-		"  AND s.run_number" EQ "r.run_number AND s.sync_status" EQ "'failed')",
+		"  AND " STOPPED " AND (r.run_number" EQ "s.run_number OR r.run_number" EQ
+		"   (SELECT pg_catalog.max(q.run_number) FROM syncstate.sync_run q"
+		"    WHERE q.type_key" EQ "s.type_key AND q.run_number" LE "s.run_number"
+		"    AND s.sync_progress IS NOT NULL AND NOT " SAME("q.sync_progress", "s.sync_progress") ")))",
 		1, {TIMESTAMPTZOID}
 	},
 	[STMT_PRUNE_CONFLICTS] = {
