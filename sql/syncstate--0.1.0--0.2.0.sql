@@ -73,7 +73,7 @@ CREATE FUNCTION @extschema@.sync_state_prune(older_than interval)
 RETURNS SETOF syncstate.sync_prune_result LANGUAGE c VOLATILE ROWS 3
 AS 'MODULE_PATHNAME', 'sync_state_prune';
 COMMENT ON FUNCTION @extschema@.sync_state_prune(interval) IS
-'Removes finished runs, closed conflicts and tombstones that ended longer ago than older_than. A reader of the feed that has not read a removed tombstone must resync. Of a key that stopped, the runs that recovery needs stay. Locks the rows it removes. Errors: 22004, 22023.';
+'Removes finished runs, closed conflicts and tombstones that ended longer ago than older_than. A reader of the feed that has not read a removed tombstone must resync. Of a key that stopped, the runs that recovery needs stay; of each key, the latest conflict. Locks the rows it removes. Errors: 22004, 22023.';
 
 CREATE FUNCTION @extschema@.sync_state_repair()
 RETURNS pg_catalog.int4 LANGUAGE c VOLATILE

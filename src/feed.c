@@ -69,6 +69,7 @@ typedef struct FeedPage
 	uint64		xid;
 	text	   *key;
 	int64		wanted;
+	bool		more;			/* the set has rows beyond what was wanted */
 
 	/* The row read last, which is put out when it is known whether it ends the set. */
 	bool		held;
@@ -418,16 +419,14 @@ read_range(FeedPage *page, uint64 first, uint64 end, NullableDatum running)
 	NullableDatum args[] = {
 		syncstate_datum(Int64GetDatum((int64) (begun ? page->xid : first))),
 		syncstate_datum(PointerGetDatum(begun ? page->key : cstring_to_text(""))),
-		syncstate_datum(Int64GetDatum((int64) first)),
-		syncstate_datum(syncstate_array(NULL, 0, INT8OID)),
 		syncstate_datum(Int64GetDatum((int64) end)),
 		running,
-		syncstate_datum(Int64GetDatum(page->wanted)),
+		syncstate_datum(Int64GetDatum(page->wanted + 1)),
 	};
 	FeedRows	states;
 	FeedRows	tombs = {0};
 
-	if (page->wanted == 0 || page->xid >= end)
+	if (page->more || page->xid >= end)
 		return;
 	states = fetch_rows(STMT_FEED_STATES, args);
 
@@ -443,6 +442,7 @@ read_range(FeedPage *page, uint64 first, uint64 end, NullableDatum running)
 		else
 			take_change(page, &tombs, true);
 	}
+	page->more = !(exhausted(&states) && exhausted(&tombs));
 }
 
 /*
@@ -464,8 +464,8 @@ read_set(FeedPage *page)
 			read_range(page, page->from.xip[i], page->from.xip[i] + 1, running);
 	}
 	read_range(page, page->from.xmax, page->to.xmax, running);
-	put_held(page, page->wanted > 0);
-	return page->wanted > 0;
+	put_held(page, !page->more);
+	return !page->more;
 }
 
 /*
@@ -482,6 +482,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	int			settings;
 
 	page.held = false;
+	page.more = false;
 	page.wanted = syncstate_arg_positive(fcinfo, 1, "max_rows");
 	if (!start)
 		cursor = syncstate_parse_cursor(TextDatumGetCString(PG_GETARG_DATUM(0)));
@@ -511,7 +512,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 		page.to = cursor.to;
 		page.xid = cursor.xid;
 		page.key = cursor.key;
-		if (read_set(&page))
+		if (read_set(&page) && page.wanted > 0)
 		{
 			page.from = page.to;
 			page.to = now;

@@ -164,20 +164,17 @@ typedef struct StatementText
 	" FROM syncstate.sync_run r WHERE r.type_key" EQ "$1), 0)"
 
 /*
- * A page of the feed, of rows t.  Parameters: $1 and $2 the position, that is
- * the last (changed_xid, type_key) read; $3 and $4 xmax and the list of "from",
- * in which the row's transaction must not be visible; $5 and $6 those of "to",
- * in which it must; $7 how many.  CASE, not OR, and a scalar subquery, not NOT
- * EXISTS: neither offers the planner anything but to walk the index in order
- * and to stop at the limit, however little a generic plan knows.
+ * Some rows t of the feed, from a position on.  Parameters: $1 and $2 the
+ * position, that is the last (changed_xid, type_key) read; $3 the transaction
+ * id to stop before; $4 those to leave out; $5 how many.  A scalar subquery, not
+ * NOT EXISTS: the planner is offered nothing but to walk the index in order and
+ * to stop at the limit, however little a generic plan knows.
  */
-#define IN_FEED_SET \
+#define IN_FEED_RANGE \
 	" WHERE ROW(t.changed_xid, t.type_key)" GT "ROW($1, $2)" \
-	" AND t.changed_xid" LT "$5" \
-	" AND CASE WHEN t.changed_xid OPERATOR(pg_catalog.>=) $3 THEN true ELSE t.changed_xid" EQ "ANY ($4) END" \
-	" AND t.changed_xid OPERATOR(pg_catalog.<>) ALL ($6)"
-#define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $7"
-#define FEED_ARGS 7, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID, INT8ARRAYOID, INT8OID}
+	" AND t.changed_xid" LT "$3 AND t.changed_xid OPERATOR(pg_catalog.<>) ALL ($4)"
+#define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $5"
+#define FEED_ARGS 5, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID}
 
 /* clang-format off */
 static const StatementText statements[NUM_STATEMENTS] = {
@@ -446,13 +443,13 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	[STMT_FEED_STATES] = {
 		"SELECT t.changed_xid, t.type_key, t.sync_status, t.conflict_status,"
 		" t.local_hash, t.remote_hash, t.last_sync_at, t.updated_at"
-		" FROM syncstate.sync_state t" IN_FEED_SET IN_FEED_ORDER,
+		" FROM syncstate.sync_state t" IN_FEED_RANGE IN_FEED_ORDER,
 		FEED_ARGS
 	},
 	[STMT_FEED_TOMBSTONES] = {
 		"SELECT t.changed_xid, t.type_key, NULL::pg_catalog.text, NULL::pg_catalog.text,"
 		" NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.timestamptz, t.deleted_at"
-		" FROM syncstate.sync_tombstone t" IN_FEED_SET
+		" FROM syncstate.sync_tombstone t" IN_FEED_RANGE
 		" AND (SELECT s.type_key FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key) IS NULL"
 		IN_FEED_ORDER,
 		FEED_ARGS
@@ -510,8 +507,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"    AND s.sync_progress IS NOT NULL AND NOT " SAME("q.sync_progress", "s.sync_progress") ")))",
 		1, {TIMESTAMPTZOID}
 	},
+
+	/* The latest of a key stays: its number must not be given to another one. */
 	[STMT_PRUNE_CONFLICTS] = {
-		"DELETE FROM syncstate.sync_conflict c WHERE c.resolved_at" LT "$1",
+		"DELETE FROM syncstate.sync_conflict c WHERE c.resolved_at" LT "$1"
+		" AND c.conflict_number" LT "(SELECT pg_catalog.max(d.conflict_number)"
+		"  FROM syncstate.sync_conflict d WHERE d.type_key" EQ "c.type_key)",
 		1, {TIMESTAMPTZOID}
 	},
 	[STMT_PRUNE_TOMBSTONES] = {

@@ -20,7 +20,7 @@ CREATE DATABASE syncstate_t_refused TEMPLATE syncstate_t_sibling;
 SET client_min_messages = warning;
 CREATE EXTENSION pgtap;
 
-SELECT plan(82);
+SELECT plan(87);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.page(cursor text, max_rows int DEFAULT 1000) RETURNS text LANGUAGE sql AS $$
@@ -184,6 +184,20 @@ SELECT t.refused(NULL, 'sync_feed', '... who starts');
 SELECT throws_ok('SELECT sync_state_cursor()', '55000', 'resync required', '... and the position');
 SELECT is(sync_state_repair(), 0, 'repair makes one');
 SELECT t.refused(:'cursor', 'another incarnation', '... of another life');
+
+-- Who has read everything, a tombstone last, needs nothing of what is pruned; however many rows a
+-- page was to have, for a page that is just full ends the set as well.
+CALL t.settle();
+SELECT sync_state_cursor() AS start \gset
+SELECT sync_state_observe('end1', 'h') \g /dev/null
+SELECT sync_state_forget('end1') \g /dev/null
+SELECT t.after(:'start', 1) AS full_page, t.after(:'start', 2) AS page, t.after(:'start') AS large_page \gset
+CALL t.settle();
+SELECT is((SELECT removed FROM sync_state_prune('0') WHERE kind = 'tombstone'), 1::bigint, 'the tombstone that was read last is pruned');
+SELECT is(t.page(:'full_page'), NULL, 'its reader goes on, from a page of one row');
+SELECT is(t.page(:'page'), NULL, '... from a page with room for one more');
+SELECT is(t.page(:'large_page'), NULL, '... from a large one');
+SELECT t.refused(:'start', 'pruned', '... and who has not read it must resync');
 
 -- ---------------------------------------------------------------------------------------------
 -- Made anew
