@@ -24,6 +24,8 @@ PG_FUNCTION_INFO_V1(syncstate_status_after);
 PG_FUNCTION_INFO_V1(syncstate_settles);
 PG_FUNCTION_INFO_V1(syncstate_conflict_kind);
 PG_FUNCTION_INFO_V1(syncstate_kept_hash);
+PG_FUNCTION_INFO_V1(syncstate_is_sync_status);
+PG_FUNCTION_INFO_V1(syncstate_is_conflict_status);
 
 /* Equality in which NULL equals NULL; by bytes. */
 bool
@@ -198,4 +200,34 @@ syncstate_kept_hash(PG_FUNCTION_ARGS)
 	if (kept == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(kept);
+}
+
+static bool
+is_one_of(const text *value, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (strlen(names[i]) == VARSIZE_ANY_EXHDR(value) &&
+			memcmp(names[i], VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* syncstate.is_sync_status(sync_status), for the CHECK of sync_state */
+Datum
+syncstate_is_sync_status(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"new", "modified", "conflict", "in_sync", "syncing", "failed"};
+
+	PG_RETURN_BOOL(is_one_of(PG_GETARG_TEXT_PP(0), names, lengthof(names)));
+}
+
+/* syncstate.is_conflict_status(conflict_status), for the CHECK of sync_state */
+Datum
+syncstate_is_conflict_status(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"none", "detected", "resolved"};
+
+	PG_RETURN_BOOL(is_one_of(PG_GETARG_TEXT_PP(0), names, lengthof(names)));
 }

@@ -40,7 +40,6 @@
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -245,25 +244,6 @@ refuse_older_snapshot(const SyncstateCursor *cursor, const SyncstateSnapshot *no
 }
 
 /* ----------------------------------------------------------------- reading */
-
-/*
- * Has statements planned to read in the order of the index, until
- * AtEOXact_GUC(true, result).  A plan is kept, so one that suits a table of
- * five rows must not be made: the table may have grown to a million before
- * anything makes the server plan anew.  What has no index counts as so dear
- * that it would be worth compiling, so no JIT.
- */
-static int
-insist_on_index(void)
-{
-	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
-	int			level = NewGUCNestLevel();
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
 
 /*
  * Flushes WAL up to what has been inserted by now.  The position of the next
@@ -479,7 +459,6 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	SyncstateSnapshot now;
 	FeedState	state;
 	FeedPage	page;
-	int			settings;
 
 	page.held = false;
 	page.more = false;
@@ -494,7 +473,6 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	syncstate_connect();
 	refuse_distributed();
 	refuse_disabled_triggers();
-	settings = insist_on_index();
 	state = read_feed_state();
 	page.origin = current_origin(&state);
 	if (!start)
@@ -526,7 +504,6 @@ sync_state_changes(PG_FUNCTION_ARGS)
 		begin_set(&page);
 		read_set(&page);
 	}
-	AtEOXact_GUC(true, settings);
 	SPI_finish();
 
 	flush_wal();
@@ -544,16 +521,13 @@ sync_state_cursor(PG_FUNCTION_ARGS)
 	FeedState	state;
 	StringInfoData cursor;
 	MemoryContext caller = CurrentMemoryContext;
-	int			settings;
 
 	refuse_standby();
 
 	syncstate_connect();
 	refuse_distributed();
 	refuse_disabled_triggers();
-	settings = insist_on_index();
 	state = read_feed_state();
-	AtEOXact_GUC(true, settings);
 	SPI_finish();
 
 	MemoryContextSwitchTo(caller);

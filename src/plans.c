@@ -38,6 +38,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 
@@ -50,6 +51,7 @@ typedef struct StatementText
 	const char *text;
 	int			nargs;
 	Oid			argtypes[MAX_STATEMENT_ARGS];
+	bool		scans;			/* reads whole tables, or lists against them */
 } StatementText;
 
 /* Operators and predicates, spelled out. */
@@ -209,11 +211,13 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" s.sync_status, s.conflict_status, s.run_id, s.lease_expires_at"
 		" FROM syncstate.sync_state s WHERE $6 AND " UNLISTED
 		" ORDER BY 1",
-		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
+		6, {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID},
+		.scans = true
 	},
 	[STMT_CHANGED_SINCE] = {
 		"SELECT s.type_key FROM syncstate.sync_state s WHERE s.updated_at" GT "$1 ORDER BY s.type_key",
-		1, {TIMESTAMPTZOID}
+		1, {TIMESTAMPTZOID},
+		.scans = true
 	},
 	[STMT_DETECT_INTERRUPTED] = {
 		"SELECT s.type_key FROM syncstate.sync_state s"
@@ -235,7 +239,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  WHERE $7 AND " UNLISTED ") AS o) d"
 		" ORDER BY d.k COLLATE pg_catalog.\"C\"" OBSERVE_ON_CONFLICT
 		" RETURNING s.sync_status, s.conflict_status, s.type_key, s.created_at" EQ "$2",
-		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID}
+		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID},
+		.scans = true
 	},
 	[STMT_CLOSE_CONFLICTS] = {
 		"UPDATE syncstate.sync_conflict c SET resolved_at = $2, resolution = $3, resolved_by = $4"
@@ -256,7 +261,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" WHERE s.type_key" EQ "ANY ($1) AND s.sync_status" EQ "'conflict'"
 		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
 		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
-		1, {TEXTARRAYOID}
+		1, {TEXTARRAYOID},
+		.scans = true
 	},
 	[STMT_OPEN_CONFLICTS] = {
 		"INSERT INTO syncstate.sync_conflict (type_key, conflict_number, kind,"
@@ -388,7 +394,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  OR s.sync_status" EQ "'syncing' OR s.sync_progress IS NOT NULL)"
 		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
 		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
-		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
+		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID},
+		.scans = true
 	},
 	[STMT_CHECKPOINT] = {
 		"UPDATE syncstate.sync_state AS s SET sync_progress = COALESCE($3, s.sync_progress),"
@@ -505,7 +512,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"   (SELECT pg_catalog.max(q.run_number) FROM syncstate.sync_run q"
 		"    WHERE q.type_key" EQ "s.type_key AND q.run_number" LE "s.run_number"
 		"    AND s.sync_progress IS NOT NULL AND NOT " SAME("q.sync_progress", "s.sync_progress") ")))",
-		1, {TIMESTAMPTZOID}
+		1, {TIMESTAMPTZOID},
+		.scans = true
 	},
 
 	/* The latest of a key stays: its number must not be given to another one. */
@@ -513,13 +521,15 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"DELETE FROM syncstate.sync_conflict c WHERE c.resolved_at" LT "$1"
 		" AND c.conflict_number" LT "(SELECT pg_catalog.max(d.conflict_number)"
 		"  FROM syncstate.sync_conflict d WHERE d.type_key" EQ "c.type_key)",
-		1, {TIMESTAMPTZOID}
+		1, {TIMESTAMPTZOID},
+		.scans = true
 	},
 	[STMT_PRUNE_TOMBSTONES] = {
 		"WITH gone AS (DELETE FROM syncstate.sync_tombstone t WHERE t.deleted_at" LT "$1"
 		"  RETURNING t.changed_xid)"
 		" SELECT pg_catalog.count(*), pg_catalog.max(g.changed_xid) FROM gone g",
-		1, {TIMESTAMPTZOID}
+		1, {TIMESTAMPTZOID},
+		.scans = true
 	},
 	[STMT_NOTE_PRUNED] = {
 		"UPDATE syncstate.sync_feed f SET pruned_xid = GREATEST(f.pruned_xid, $1)",
@@ -535,12 +545,20 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[STMT_MEND_CHANGED_XID] = {
 		"UPDATE syncstate.sync_state s SET changed_xid = $1 WHERE s.changed_xid OPERATOR(pg_catalog.>=) $2",
-		2, {INT8OID, INT8OID}
+		2, {INT8OID, INT8OID},
+		.scans = true
 	},
 };
 /* clang-format on */
 
+/*
+ * A statement as it is kept.  A generic plan lives until one of its tables
+ * changes, so one that suits an empty table must not be made: the table may have
+ * grown to a million rows before anything makes the server plan anew.  All but
+ * those that scan are therefore planned as if there were nothing but indexes.
+ */
 static SPIPlanPtr plans[NUM_STATEMENTS];
+static bool planned[NUM_STATEMENTS];
 
 /* The table that all plans are bound to, as last looked up and found ours. */
 static Oid	state_relid = InvalidOid;
@@ -653,15 +671,41 @@ syncstate_execute_plan(SPIPlanPtr plan, const char *name, int nargs,
 	return SPI_processed;
 }
 
+/*
+ * Settings for planning by index, until AtEOXact_GUC(true, result) or the end of
+ * the (sub)transaction.  What has no index for it seems so dear to the planner
+ * then that it would be worth compiling, so no JIT.
+ */
+static int
+insist_on_index(void)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 uint64
 syncstate_execute(SyncstateStatement statement, const NullableDatum *args, bool read_only)
 {
 	const StatementText *s = &statements[statement];
+	uint64		processed;
+	int			level;
 
 	Assert(s->nargs <= MAX_STATEMENT_ARGS);
 	if (plans[statement] == NULL)
 		plans[statement] = syncstate_prepare(s->text, s->nargs, (Oid *) s->argtypes);
-	return syncstate_execute_plan(plans[statement], s->text, s->nargs, args, read_only);
+	if (s->scans || (planned[statement] && SPI_plan_is_valid(plans[statement])))
+		return syncstate_execute_plan(plans[statement], s->text, s->nargs, args, read_only);
+
+	level = insist_on_index();
+	processed = syncstate_execute_plan(plans[statement], s->text, s->nargs, args, read_only);
+	AtEOXact_GUC(true, level);
+	planned[statement] = true;
+	return processed;
 }
 
 /* Value of a column (from 1) of the last result; lives until SPI_finish. */
