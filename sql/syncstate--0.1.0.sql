@@ -61,8 +61,9 @@ CREATE TABLE syncstate.sync_state (
 		AND pg_catalog.octet_length(type_key) OPERATOR(pg_catalog.<=) 512),
 	CONSTRAINT sync_state_sync_status_known CHECK (syncstate.is_sync_status(sync_status)),
 	CONSTRAINT sync_state_conflict_status_known CHECK (syncstate.is_conflict_status(conflict_status)),
-	CONSTRAINT sync_state_times_finite CHECK (
-		pg_catalog.isfinite(last_sync_at) AND pg_catalog.isfinite(created_at) AND pg_catalog.isfinite(updated_at)),
+	CONSTRAINT sync_state_last_sync_at_finite CHECK (pg_catalog.isfinite(last_sync_at)),
+	CONSTRAINT sync_state_created_at_finite CHECK (pg_catalog.isfinite(created_at)),
+	CONSTRAINT sync_state_updated_at_finite CHECK (pg_catalog.isfinite(updated_at)),
 	CONSTRAINT sync_state_run_id_only_while_syncing CHECK (
 		run_id IS NULL OR (sync_status IS NOT NULL AND sync_status OPERATOR(pg_catalog.=) 'syncing'))
 ) WITH (fillfactor = 70);
