@@ -16,15 +16,18 @@ OBJS = \
 	src/cursor.o \
 	src/decide.o \
 	src/delta.o \
+	src/digest.o \
 	src/feed.o \
 	src/import.o \
 	src/mark.o \
 	src/notify.o \
 	src/observe.o \
+	src/pack.o \
 	src/partial.o \
 	src/plans.o \
 	src/resolve.o \
 	src/run.o \
+	src/sketch.o \
 	src/state.o \
 	src/syncstate.o \
 	src/touch.o \
