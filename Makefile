@@ -16,6 +16,7 @@ OBJS = \
 	src/cursor.o \
 	src/decide.o \
 	src/delta.o \
+	src/diff.o \
 	src/digest.o \
 	src/feed.o \
 	src/import.o \
@@ -28,9 +29,11 @@ OBJS = \
 	src/resolve.o \
 	src/run.o \
 	src/sketch.o \
+	src/source.o \
 	src/state.o \
 	src/syncstate.o \
 	src/touch.o \
+	src/track.o \
 	src/update.o
 
 EXTENSION = syncstate

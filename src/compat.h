@@ -31,4 +31,14 @@
 #define syncstate_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
 #endif
 
+/*
+ * PostgreSQL 18 asks whether a deferrable primary key will do as well.  Can go
+ * with support for 17.
+ */
+#if PG_VERSION_NUM < 180000
+#define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#else
+#define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, true)
+#endif
+
 #endif							/* SYNCSTATE_COMPAT_H */

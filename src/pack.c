@@ -770,7 +770,7 @@ pack_range(SyncstatePacker *packer, SyncstateTypePacker *type, TypeCacheEntry *t
 	out[0] = TAG_RANGE;
 	out[1] = empty ? 1
 		: (lower.inclusive ? 2 : 0) | (upper.inclusive ? 4 : 0) |
-		(lower.infinite ? 8 : 0) | (upper.infinite ? 16 : 0);
+			(lower.infinite ? 8 : 0) | (upper.infinite ? 16 : 0);
 	if (empty)
 		return;
 	pack_or_null(packer, type, lower.val, lower.infinite);
@@ -798,7 +798,7 @@ static bytea *
 send_value(SyncstateTypePacker *type, Datum value)
 {
 	int			encoding = pg_get_client_encoding();
-	bytea	   *volatile sent = NULL;
+	bytea *volatile sent = NULL;
 
 	if (encoding == GetDatabaseEncoding())
 		return SendFunctionCall(&type->send, value);

@@ -583,7 +583,8 @@ sync_sketch_diff(PG_FUNCTION_ARGS)
 		syncstate_store_hash(VARDATA(hash), key->key);
 		values[0] = PointerGetDatum(hash);
 		values[1] = CStringGetTextDatum(key->in_a && key->in_b ? SYNCSTATE_DIFFERENT
-										: key->in_a ? SYNCSTATE_LOCAL_ONLY : SYNCSTATE_REMOTE_ONLY);
+										: key->in_a		   ? SYNCSTATE_LOCAL_ONLY
+										: SYNCSTATE_REMOTE_ONLY);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
