@@ -258,7 +258,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(326);
+SELECT plan(327);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things
@@ -276,6 +276,14 @@ CREATE TABLE t.before AS SELECT t.memory();
 SELECT matches(t.attempt(call), '^(' || state || ') .*(' || message || ')', left(regexp_replace(call, '\s+', ' ', 'g'), 110))
   FROM t.bad ORDER BY n;
 
+SELECT is_empty(
+	$$ SELECT p.proname FROM pg_depend d JOIN pg_proc p ON (p.oid = d.objid)
+	    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND p.pronamespace <> 'syncstate'::regnamespace
+	      -- any text is good for these, NULL too
+	      AND p.pronargs > 0 AND p.proname NOT IN ('sync_state_plan', 'sync_state_list')
+	      AND NOT EXISTS (SELECT FROM t.bad WHERE call ~ ('\m' || p.proname || '\(')) $$,
+	'every public function was given bad input');
 SELECT is_empty($$ SELECT call, t.attempt(call) FROM t.bad WHERE t.attempt(call) !~ '^..... [^A-Z].*[^.]$' $$,
 	'messages begin in lower case and end without a full stop');
 SELECT results_eq('SELECT t.memory()', 'SELECT memory FROM t.before', 'after all of this every row is what it was');

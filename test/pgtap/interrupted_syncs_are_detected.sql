@@ -8,7 +8,7 @@ SET LOCAL application_name = 'worker-7';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(29);
+SELECT plan(31);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -47,6 +47,12 @@ SELECT set_eq($$ SELECT sync_state_detect_interrupted(clock_timestamp() + interv
               ARRAY['alive', 'by-hand', 'dead', 'dead-too'], 'six minutes from now the default lease of five will have ended too');
 SELECT set_eq($$ SELECT sync_state_detect_interrupted(clock_timestamp() - interval '3 minutes') $$,
               ARRAY['by-hand'], 'three minutes ago all leases were good');
+SELECT results_eq($$ SELECT k, i FROM syncstate.sync_state s, unnest('{-1,0}'::int[]) i,
+                             sync_state_detect_interrupted(s.lease_expires_at + i * interval '1 microsecond') k
+                      WHERE s.type_key = 'alive' AND k = 'alive' $$,
+                  $$ VALUES ('alive', 0) $$, 'a lease is good until its end, and not at its end');
+SELECT results_eq($$ SELECT sync_state_detect_interrupted(as_of => 'infinity') $$,
+                  $$ VALUES ('alive'), ('by-hand'), ('dead'), ('dead-too') $$, 'they come in key order');
 SELECT set_eq($$ SELECT sync_state_detect_interrupted(as_of => 'infinity') $$,
               ARRAY['alive', 'by-hand', 'dead', 'dead-too'], 'at the end of time none will be');
 
