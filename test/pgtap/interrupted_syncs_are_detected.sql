@@ -8,7 +8,7 @@ SET LOCAL application_name = 'worker-7';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(31);
+SELECT plan(32);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -72,8 +72,9 @@ SELECT results_eq(
 	$$ SELECT i.since FROM syncstate.sync_interrupted i WHERE i.type_key = 'dead' $$,
 	$$ SELECT lease_expires_at FROM syncstate.sync_state WHERE type_key = 'dead' $$,
 	'it is interrupted since its lease ended');
-SELECT isnt((SELECT since FROM syncstate.sync_interrupted WHERE type_key = 'by-hand'), NULL,
-            'a run without a lease has a "since" as well');
+SELECT cmp_ok((sync_state_update('by-hand', '{"sync_progress": {"page": 1}}')).updated_at, '>', (sync_state_get('by-hand')).created_at,
+              'a run without a lease was last heard of when its row was last written');
+SELECT is((SELECT since FROM syncstate.sync_interrupted WHERE type_key = 'by-hand'), (sync_state_get('by-hand')).updated_at, '... and is interrupted since then');
 
 -- Detection writes nothing.
 CREATE TABLE t.before AS SELECT * FROM syncstate.sync_state;

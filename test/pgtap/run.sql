@@ -7,7 +7,7 @@ SET LOCAL application_name = 'tests';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(173);
+SELECT plan(176);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -51,6 +51,10 @@ SELECT matches((SELECT run_id::text FROM t.first), '^[0-9a-f]{8}-[0-9a-f]{4}-[47
 SELECT results_eq($$ SELECT last_synced_hash, last_synced_remote_hash, local_hash, remote_hash FROM sync_state_get('a') $$,
 	$$ VALUES ('l', 'r', 'l', 'r') $$, 'hashes and bases are untouched');
 SELECT is((SELECT owner FROM sync_state_begin('b', owner => 'worker-1')), 'worker-1', 'an owner can be given');
+SET LOCAL application_name = '';
+SELECT is((SELECT owner FROM sync_state_begin('b2')), NULL, 'who has no name is not told');
+SELECT unalike(t.error($$ SELECT * FROM sync_state_begin('b2') $$), '%owner%', '... nor named to others');
+SET LOCAL application_name = 'tests';
 SELECT is((SELECT run_number FROM sync_state_begin('c', '90 seconds')), 1, 'a run with a lease');
 SELECT is((SELECT s.lease_expires_at - r.started_at FROM syncstate.sync_state s JOIN syncstate.sync_run r USING (type_key, run_id) WHERE type_key = 'c'),
           interval '90 seconds', '... counts from its start');
@@ -171,6 +175,7 @@ SELECT is((sync_state_rollback('held', force => true)).last_synced_hash, 'h', 'r
 SELECT is(t.history('held'), '1 failed, 2 rolled_back', '... and ends the run');
 SELECT is(t.begin('held'), 3, 'another run');
 SELECT t.run('held') AS run \gset
+SELECT isnt(sync_state_checkpoint('held', :'run', '{"step": 1}'), NULL, '... with a checkpoint');
 SELECT results_eq($$ SELECT sync_status, run_id, last_sync_at, last_synced_hash, last_synced_remote_hash, sync_progress FROM sync_state_reset('held', force => true) $$,
 	$$ VALUES ('new', NULL::uuid, NULL::timestamptz, NULL, NULL, NULL::jsonb) $$, 'reset with force forgets bases, time and progress');
 SELECT is(t.history('held'), '1 failed, 2 rolled_back, 3 superseded', '... and ends the run');
