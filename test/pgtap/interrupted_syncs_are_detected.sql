@@ -8,7 +8,7 @@ SET LOCAL application_name = 'worker-7';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(32);
+SELECT plan(35);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -75,6 +75,11 @@ SELECT results_eq(
 SELECT cmp_ok((sync_state_update('by-hand', '{"sync_progress": {"page": 1}}')).updated_at, '>', (sync_state_get('by-hand')).created_at,
               'a run without a lease was last heard of when its row was last written');
 SELECT is((SELECT since FROM syncstate.sync_interrupted WHERE type_key = 'by-hand'), (sync_state_get('by-hand')).updated_at, '... and is interrupted since then');
+
+SELECT is((sync_state_update('stopped', '{"sync_status": "syncing"}')).run_number, 1, 'another "syncing" by hand, on a key that has had a run');
+SELECT results_eq($$ SELECT owner, reason, run_id FROM syncstate.sync_interrupted WHERE type_key = 'stopped' $$,
+	$$ VALUES (NULL::text, 'no_lease', NULL::uuid) $$, '... is not said to be by who ran that one');
+SELECT is((sync_state_rollback('stopped')).sync_status, 'failed', '(stopped again)');
 
 -- Detection writes nothing.
 CREATE TABLE t.before AS SELECT * FROM syncstate.sync_state;
