@@ -21,6 +21,7 @@
  *	touch.c		the triggers of sync_state
  *	import.c	adopting a hand-made table
  *	admin.c		pruning and repairing
+ *	canonical.c	hashes of documents (RFC 8785) and of text
  *
  *-------------------------------------------------------------------------
  */
