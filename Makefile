@@ -4,6 +4,7 @@
 #	make installcheck				regression and isolation tests on a running server
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
+#	make test-jcs					hashes of documents against a library from npm
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
 #
@@ -13,6 +14,7 @@ MODULE_big = syncstate
 OBJS = \
 	src/admin.o \
 	src/args.o \
+	src/canonical.o \
 	src/cursor.o \
 	src/decide.o \
 	src/delta.o \
@@ -90,6 +92,10 @@ test:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites
 
+test-jcs:
+	@PG='$(PG)' script/setup build jcs
+	@PG='$(PG)' script/sandbox test/jcs/run
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -106,4 +112,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test demo demo-shell format format-check
+.PHONY: test test-jcs demo demo-shell format format-check

@@ -27,6 +27,7 @@
  *	diff.c		rows that differ between the sides of a source
  *	import.c	adopting a hand-made table
  *	admin.c		pruning and repairing
+ *	canonical.c	hashes of documents (RFC 8785) and of text
  *
  *-------------------------------------------------------------------------
  */

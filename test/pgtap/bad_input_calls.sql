@@ -252,6 +252,10 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_state_import('t.missing') $$, '42P01', 'missing'),
 	($$ SELECT * FROM sync_state_prune(NULL) $$, '22004', 'older_than'),
 	($$ SELECT * FROM sync_state_prune('-1 day') $$, '22023', 'older_than');
+-- Documents with numbers that have no canonical form.
+INSERT INTO t.bad (call, state, message) VALUES
+	($$ SELECT sync_hash('[9007199254740993]') $$, '22023', '9007199254740993'),
+	($$ SELECT sync_hash('{"a": 1e400}') $$, '22023', '1000');
 -- The setting has the same bounds, and the prefix no other setting.
 INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 0 $$, '22023', 'syncstate\.lease'),
@@ -260,7 +264,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(334);
+SELECT plan(336);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things

@@ -8,7 +8,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(93);
+SELECT plan(94);
 
 -- The tests' own path: pg_temp is searched last, so that what is planted there does not catch pgTAP.
 SET LOCAL search_path = pg_catalog, public, pg_temp;
@@ -134,6 +134,7 @@ INSERT INTO t.hand_made VALUES ('imported', 'a', '2026-01-01', 'in_sync', '{"a":
 CREATE TABLE t.call (n serial, call text, expected text DEFAULT 'ok');
 INSERT INTO t.call (call) VALUES
 	($$SELECT public.sync_state_version()$$),
+	($$SELECT public.sync_hash('{"b": [1.50, "x"], "a": null}'), public.sync_hash_text('x')$$),
 	($$SELECT public.sync_state_action('a', 'b', 'c', 'd'), public.sync_state_detail('a', 'b', 'c', 'd', true)$$),
 	($$SELECT public.sync_state_observe('article', 'a', 'a')$$),
 	($$SELECT public.sync_state_observe('article', 'b', 'c')$$),
