@@ -645,7 +645,7 @@ syncstate_init_plans(void)
 	CacheRegisterRelcacheCallback(invalidate_table_oids, (Datum) 0);
 }
 
-/* OID of a table in schema syncstate, if it is one of this extension. */
+/* OID of a table in schema syncstate, if it is one of this extension; InvalidOid: it is not. */
 static Oid
 find_table(const char *name)
 {
@@ -655,28 +655,37 @@ find_table(const char *name)
 
 	if (!OidIsValid(relid) || !OidIsValid(extension) ||
 		getExtensionOfObject(RelationRelationId, relid) != extension)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table syncstate.%s of extension syncstate does not exist", name),
-				 errhint("CREATE EXTENSION syncstate makes it, or ALTER EXTENSION syncstate UPDATE.")));
+		return InvalidOid;
 	return relid;
 }
 
+static void
+report_missing_table(SyncstateTable table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table syncstate.%s of extension syncstate does not exist", table_names[table]),
+			 errhint("CREATE EXTENSION syncstate makes it.")));
+}
+
 /*
- * Locks a table of the extension and returns its OID.
+ * Locks a table of the extension and returns its OID; InvalidOid if there is
+ * none.
  *
  * Taking the lock is what makes invalidations arrive, so look again after it:
  * only a lock on what is still ours lets the plans be used.  The lock stays
  * until the transaction ends, as any statement's would.
  */
-Oid
-syncstate_lock_table(SyncstateTable table, int lockmode)
+static Oid
+lock_table_if_exists(SyncstateTable table, LOCKMODE lockmode)
 {
 	for (;;)
 	{
 		if (!table_oids_valid[table])
 		{
 			table_oids[table] = find_table(table_names[table]);
+			if (!OidIsValid(table_oids[table]))
+				return InvalidOid;
 			table_oids_valid[table] = true;
 		}
 		LockRelationOid(table_oids[table], lockmode);
@@ -684,6 +693,17 @@ syncstate_lock_table(SyncstateTable table, int lockmode)
 			return table_oids[table];
 		UnlockRelationOid(table_oids[table], lockmode);
 	}
+}
+
+/* The same for a table that must be there. */
+Oid
+syncstate_lock_table(SyncstateTable table, int lockmode)
+{
+	Oid			relid = lock_table_if_exists(table, lockmode);
+
+	if (!OidIsValid(relid))
+		report_missing_table(table);
+	return relid;
 }
 
 /* OID of syncstate.sync_state; after syncstate_connect(). */
@@ -702,13 +722,22 @@ syncstate_connect(void)
 	SPI_connect();
 }
 
-/* Has a table of the extension never had a row, or was it emptied by VACUUM?  Cheap, and no snapshot is needed. */
+/*
+ * Has a table never had a row, or did VACUUM give all of it back?  Cheap, and
+ * needs no snapshot.  A table that is not there, because the extension has not
+ * been updated yet to the version of its library, is empty.
+ */
 bool
 syncstate_table_is_empty(SyncstateTable table)
 {
-	Relation	rel = table_open(syncstate_lock_table(table, AccessShareLock), NoLock);
-	bool		empty = RelationGetNumberOfBlocks(rel) == 0;
+	Oid			relid = lock_table_if_exists(table, AccessShareLock);
+	Relation	rel;
+	bool		empty;
 
+	if (!OidIsValid(relid))
+		return true;
+	rel = table_open(relid, NoLock);
+	empty = RelationGetNumberOfBlocks(rel) == 0;
 	table_close(rel, NoLock);
 	return empty;
 }

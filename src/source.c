@@ -378,7 +378,8 @@ syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserv
 {
 	SyncstateSource source;
 
-	if (!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source))
+	if (syncstate_table_is_empty(TABLE_SOURCE) ||
+		!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source))
 		return false;
 	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
 	{
