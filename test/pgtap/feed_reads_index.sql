@@ -107,8 +107,9 @@ INSERT INTO t.plan VALUES
         Index Cond: ((ROW(changed_xid, type_key) > ROW($1, $2)) AND (changed_xid < $3))
         Filter: ((changed_xid <> ALL ($4)) AND ((SubPlan 1) IS NULL))
         SubPlan 1
-          ->  Index Only Scan using sync_state_pkey on sync_state s
-                Index Cond: (type_key = t.type_key)');
+          ->  Limit
+                ->  Index Only Scan using sync_state_pkey on sync_state s
+                      Index Cond: (type_key = t.type_key)');
 CREATE FUNCTION t.plans(told text) RETURNS SETOF text LANGUAGE sql AS $$
 	SELECT btrim(regexp_replace(regexp_replace(p, '^[^\n]*\n', ''), ' *\(cost=[^)]*\)', '', 'g'), E'\n')
 	  FROM regexp_split_to_table(told, 'NOTICE:  duration: [^\n]*\n') AS p WHERE p LIKE 'Query Text: SELECT t.changed_xid,%' $$;
