@@ -56,6 +56,16 @@ ALTER TABLE syncstate.sync_state ENABLE ROW LEVEL SECURITY;
 CREATE POLICY reader_pages ON syncstate.sync_state FOR SELECT TO reader USING (type_key LIKE 'page%');
 };
 
+# What the documentation says under a heading, in SQL.
+sub documented
+{
+	my ($heading) = @_;
+	my ($section) = slurp_file('doc/how-to.md') =~ /^## \Q$heading\E\n(.*?)(?=^## )/ms
+	  or die "no section \"$heading\"";
+
+	return join "\n", $section =~ /^```sql\n(.*?)^```/msg;
+}
+
 as('app_owner', 'source', q{
 CREATE EXTENSION syncstate;
 SELECT sync_state_mark_synced('article', 'l1', 'r1');
@@ -80,6 +90,24 @@ SELECT sync_state_forget('deleted');
 GRANT USAGE ON SCHEMA syncstate TO reader;
 GRANT SELECT ON syncstate.sync_state TO reader;
 } . $migration);
+
+# The roles, and a policy on each table, as documented; roles are the cluster's.
+my $grants = documented('Roles and grants');
+my $policies = documented('Row security');
+$node->safe_psql('postgres', join "\n", $grants =~ /^(CREATE ROLE .*?;)$/mg);
+$grants =~ s/^CREATE ROLE .*?;$//mg;
+as('app_owner', 'source', $grants);
+as('app_owner', 'source', join "\n", $policies =~ /^(CREATE POLICY .*?;)$/msg);
+
+my $privileges = q{
+SELECT c.relname, a.grantee::regrole, string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type)
+  FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'syncstate'::regnamespace GROUP BY 1, 2
+UNION ALL
+SELECT 'schema', a.grantee::regrole, string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type)
+  FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'syncstate' GROUP BY 1, 2 ORDER BY 1, 2};
+my $granted = as('app_owner', 'source', $privileges);
+like($granted, qr/^sync_overview\|sync_reader\|SELECT$/m, 'the documented grants');
+like($granted, qr/^sync_tombstone\|sync_admin\|DELETE INSERT UPDATE$/m, '... to the last');
 
 is(as('reader', 'source', 'SELECT sync_state_changed_since(\'-infinity\')'),
 	"page/1\npage/2\npage/3", 'row security holds before the dump');
@@ -184,6 +212,10 @@ SELECT has_schema_privilege('reader', 'syncstate', 'USAGE'),
        has_table_privilege('reader', 'syncstate.sync_run', 'SELECT')}),
 		't|t|f|f',
 		"$db: grants are back");
+	is(as('app_owner', $db, $privileges), $granted,
+		"$db: and so are all those that are documented");
+	is(as('app_owner', $db, 'SELECT count(*) FROM pg_policies'),
+		'0', "$db: policies are not, documented or other");
 	is( as('app_owner', $db, q{
 SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'syncstate'::regnamespace AND relkind IN ('r', 'v')}),
 		'app_owner',
@@ -194,12 +226,24 @@ SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'sy
 my $rls = q{
 SELECT relrowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid)
   FROM pg_class c WHERE oid = 'syncstate.sync_state'::regclass};
-is(as('app_owner', 'source', $rls), 't|1', 'row security before');
+is(as('app_owner', 'source', $rls), 't|2', 'row security before');
 is(as('app_owner', 'prepared', $rls), 'f|0', 'is not in the dump');
 as('app_owner', 'prepared', $migration);
 is(as('app_owner', 'prepared', $rls), 't|1', 'row security after the migration');
 is(as('reader', 'prepared', 'SELECT sync_state_changed_since(\'-infinity\')'),
 	"page/1\npage/2\npage/3", 'and it holds');
+as('app_owner', 'prepared', $policies);
+is( as('app_owner', 'prepared', q{
+SELECT string_agg(c.relname || ' ' || p.polname, ', ' ORDER BY c.relname, p.polname)
+  FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE c.relrowsecurity}),
+	'sync_conflict tenant, sync_run tenant, sync_state reader_pages, sync_state tenant, sync_tombstone tenant',
+	'and so are those that are documented');
+is( $node->safe_psql('prepared', q{
+SET ROLE sync_reader;
+SET app.tenant = 'acme';
+SELECT count(*) FROM syncstate.sync_overview;
+}),
+	'0', 'of which another tenant sees nothing');
 
 # What was going on goes on.
 my $token = as('app_owner', 'source',
