@@ -4,6 +4,7 @@
 #	make installcheck				regression and isolation tests on a running server
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
+#	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make test-jcs					hashes of documents against a library from npm
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
@@ -92,6 +93,11 @@ test:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites
 
+PARTS = feed
+soak:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -112,4 +118,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test test-jcs demo demo-shell format format-check
+.PHONY: test soak test-jcs demo demo-shell format format-check
