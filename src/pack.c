@@ -128,14 +128,23 @@ struct SyncstateTypePacker
 	char		typalign;
 	TypeCacheEntry *typcache;
 
-	/* KIND_COMPOSITE: of the fields of the latest value's type */
-	int			nfields;
-	SyncstateTypePacker *fields;
+	/* KIND_COMPOSITE: of each row type that came */
+	struct RowPacker *rows;
 
 	/* KIND_OTHER */
 	FmgrInfo	send;
 	char	   *name;
 };
+
+/* How the fields of one row type are packed; records of several may come in one column. */
+typedef struct RowPacker
+{
+	struct RowPacker *next;
+	Oid			type;
+	int32		typmod;
+	int			nfields;
+	SyncstateTypePacker *fields;	/* of dropped ones, the type is InvalidOid */
+} RowPacker;
 
 static void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
 
@@ -232,13 +241,85 @@ is_object_identifier(Oid type)
 	}
 }
 
+static void set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t);
+
 static SyncstateTypePacker *
-make_element_packer(MemoryContext context, Oid type)
+make_element_packer(SyncstatePacker *packer, Oid type)
 {
-	SyncstateTypePacker *element = MemoryContextAllocZero(context, sizeof(SyncstateTypePacker));
+	SyncstateTypePacker *element = MemoryContextAllocZero(packer->context, sizeof(SyncstateTypePacker));
 
 	element->type = getBaseType(type);
+	set_up_type(packer, element);
 	return element;
+}
+
+static Oid
+field_type(TupleDesc desc, int i)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, i);
+
+	return att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
+}
+
+/* Are these still the types of the fields? */
+static bool
+fields_fit(const RowPacker *row, TupleDesc desc)
+{
+	if (row->nfields != desc->natts)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (row->fields[i].type != field_type(desc, i))
+			return false;
+	}
+	return true;
+}
+
+static void
+set_up_fields(SyncstatePacker *packer, RowPacker *row, TupleDesc desc)
+{
+	SyncstateTypePacker *fields = MemoryContextAllocZero(packer->context,
+														 Max(desc->natts, 1) * sizeof(SyncstateTypePacker));
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		fields[i].type = field_type(desc, i);
+		if (OidIsValid(fields[i].type))
+			set_up_type(packer, &fields[i]);
+	}
+	row->fields = fields;
+	row->nfields = desc->natts;
+}
+
+/* The packers of the fields of a row type. */
+static SyncstateTypePacker *
+field_packers(SyncstatePacker *packer, SyncstateTypePacker *t, TupleDesc desc)
+{
+	RowPacker  *row = t->rows;
+
+	while (row != NULL && (row->type != desc->tdtypeid || row->typmod != desc->tdtypmod))
+		row = row->next;
+	if (row == NULL)
+	{
+		row = MemoryContextAllocZero(packer->context, sizeof(RowPacker));
+		row->type = desc->tdtypeid;
+		row->typmod = desc->tdtypmod;
+		set_up_fields(packer, row, desc);
+		row->next = t->rows;
+		t->rows = row;
+	}
+	else if (!fields_fit(row, desc))
+		set_up_fields(packer, row, desc);
+	return row->fields;
+}
+
+static void
+set_up_composite(SyncstatePacker *packer, SyncstateTypePacker *t)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(t->type, -1);
+
+	(void) field_packers(packer, t, desc);
+	ReleaseTupleDesc(desc);
 }
 
 static void
@@ -258,12 +339,13 @@ set_up_other(SyncstatePacker *packer, SyncstateTypePacker *t)
 	t->kind = KIND_OTHER;
 }
 
-/* Looks up how values of a type are packed. */
+/* Looks up how values of a type are packed, and what they consist of. */
 static void
 set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 {
 	Oid			element;
 
+	check_stack_depth();
 	t->kind = kind_of_builtin(t->type);
 	if (t->kind != KIND_UNKNOWN)
 		return;
@@ -273,7 +355,7 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 	element = get_element_type(t->type);
 	if (OidIsValid(element))
 	{
-		t->element = make_element_packer(packer->context, element);
+		t->element = make_element_packer(packer, element);
 		get_typlenbyvalalign(element, &t->typlen, &t->typbyval, &t->typalign);
 		t->kind = KIND_ARRAY;
 		return;
@@ -286,15 +368,16 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 			return;
 		case TYPTYPE_RANGE:
 			t->typcache = lookup_type_cache(t->type, TYPECACHE_RANGE_INFO);
-			t->element = make_element_packer(packer->context, t->typcache->rngelemtype->type_id);
+			t->element = make_element_packer(packer, t->typcache->rngelemtype->type_id);
 			t->kind = KIND_RANGE;
 			return;
 		case TYPTYPE_MULTIRANGE:
 			t->typcache = lookup_type_cache(t->type, TYPECACHE_MULTIRANGE_INFO);
-			t->element = make_element_packer(packer->context, t->typcache->rngtype->type_id);
+			t->element = make_element_packer(packer, t->typcache->rngtype->type_id);
 			t->kind = KIND_MULTIRANGE;
 			return;
 		case TYPTYPE_COMPOSITE:
+			set_up_composite(packer, t);
 			t->kind = KIND_COMPOSITE;
 			return;
 	}
@@ -305,8 +388,9 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 }
 
 /*
- * A packer for rows of so many columns; types that cannot be packed are refused
- * here, and not only when the first value comes.
+ * A packer for rows of so many columns; types that cannot be packed, or whose
+ * elements or fields cannot, are refused here and not only when the first value
+ * comes.  What a record consists of is told by its values only.
  */
 SyncstatePacker *
 syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types)
@@ -701,30 +785,6 @@ pack_array(SyncstatePacker *packer, SyncstateTypePacker *type, ArrayType *array)
 		pack_or_null(packer, type->element, values[i], nulls[i]);
 }
 
-/* Are the packers of the fields those of this row type? */
-static bool
-fields_fit(const SyncstateTypePacker *type, TupleDesc desc)
-{
-	if (type->fields == NULL || type->nfields != desc->natts)
-		return false;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		if (type->fields[i].type != getBaseType(TupleDescAttr(desc, i)->atttypid))
-			return false;
-	}
-	return true;
-}
-
-static void
-set_up_fields(SyncstatePacker *packer, SyncstateTypePacker *type, TupleDesc desc)
-{
-	type->nfields = desc->natts;
-	type->fields = MemoryContextAllocZero(packer->context,
-										  Max(desc->natts, 1) * sizeof(SyncstateTypePacker));
-	for (int i = 0; i < desc->natts; i++)
-		type->fields[i].type = getBaseType(TupleDescAttr(desc, i)->atttypid);
-}
-
 static void
 pack_composite(SyncstatePacker *packer, SyncstateTypePacker *type, HeapTupleHeader header)
 {
@@ -733,11 +793,11 @@ pack_composite(SyncstatePacker *packer, SyncstateTypePacker *type, HeapTupleHead
 	HeapTupleData tuple = {0};
 	Datum	   *values = palloc_array(Datum, Max(desc->natts, 1));
 	bool	   *nulls = palloc_array(bool, Max(desc->natts, 1));
+	SyncstateTypePacker *fields;
 	uint32		n = 0;
 
 	check_stack_depth();
-	if (!fields_fit(type, desc))
-		set_up_fields(packer, type, desc);
+	fields = field_packers(packer, type, desc);
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
 	tuple.t_data = header;
 	heap_deform_tuple(&tuple, desc, values, nulls);
@@ -749,7 +809,7 @@ pack_composite(SyncstatePacker *packer, SyncstateTypePacker *type, HeapTupleHead
 	for (int i = 0; i < desc->natts; i++)
 	{
 		if (!TupleDescAttr(desc, i)->attisdropped)
-			pack_or_null(packer, &type->fields[i], values[i], nulls[i]);
+			pack_or_null(packer, &fields[i], values[i], nulls[i]);
 	}
 	ReleaseTupleDesc(desc);
 }
@@ -903,9 +963,6 @@ pack_uuid(SyncstatePacker *packer, const pg_uuid_t *uuid)
 static void
 pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 {
-	if (unlikely(type->kind == KIND_UNKNOWN))
-		set_up_type(packer, type);
-
 	switch (type->kind)
 	{
 		case KIND_BOOL:
@@ -986,7 +1043,7 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 		case KIND_OTHER:
 			pack_other(packer, type, value);
 			break;
-		case KIND_UNKNOWN:
+		case KIND_UNKNOWN:		/* no type was left so */
 			Assert(false);
 			break;
 	}
