@@ -67,13 +67,16 @@ typedef struct Cell
 typedef struct Sketch
 {
 	uint32		ncells;
-	int			key_columns;	/* as the aggregate was told; 0: not known */
+	uint32		key_columns;	/* 0 if ncells is 0: without rows, neither is known */
 	Cell		cells[FLEXIBLE_ARRAY_MEMBER];
 } Sketch;
 
 #define SKETCH_SIZE(ncells) (offsetof(Sketch, cells) + (Size) (ncells) * sizeof(Cell))
 
-/* As bytes: a letter, the number of cells, and five words of 64 bits for each. */
+/*
+ * As bytes: a letter, how many of the columns are the key and how many cells
+ * there are (32 bits each), and five words of 64 bits for each cell.
+ */
 #define SERIALIZED_LETTER 'S'
 #define SERIALIZED_CELL (5 * sizeof(uint64))
 #define SERIALIZED_HEADER (1 + sizeof(uint64))
@@ -165,12 +168,22 @@ arg_between(FunctionCallInfo fcinfo, int argno, const char *name, int32 most)
 }
 
 static Sketch *
-new_sketch(MemoryContext context, uint32 ncells)
+new_sketch(MemoryContext context, uint32 ncells, uint32 key_columns)
 {
 	Sketch	   *sketch = MemoryContextAllocExtended(context, SKETCH_SIZE(ncells), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
 	sketch->ncells = ncells;
+	sketch->key_columns = key_columns;
 	return sketch;
+}
+
+static void
+check_same_shape(const Sketch *sketch, uint32 ncells, uint32 key_columns)
+{
+	if (sketch->ncells != ncells || sketch->key_columns != key_columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cells and key_columns must be the same for every row")));
 }
 
 /*
@@ -188,16 +201,10 @@ syncstate_sketch_add(PG_FUNCTION_ARGS)
 	Derived		derived;
 
 	if (PG_ARGISNULL(0))
-	{
-		sketch = new_sketch(syncstate_aggregate_context(fcinfo), cells);
-		sketch->key_columns = key_columns;
-	}
+		sketch = new_sketch(syncstate_aggregate_context(fcinfo), cells, key_columns);
 	else
 		sketch = (Sketch *) PG_GETARG_POINTER(0);
-	if (sketch->ncells != (uint32) cells || sketch->key_columns != key_columns)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cells and key_columns must be the same for every row")));
+	check_same_shape(sketch, cells, key_columns);
 
 	syncstate_prefetch_next_row(packer, columns);
 	packer->used = 0;
@@ -232,14 +239,10 @@ syncstate_sketch_combine(PG_FUNCTION_ARGS)
 	}
 	other = (Sketch *) PG_GETARG_POINTER(1);
 	if (PG_ARGISNULL(0))
-	{
-		total = new_sketch(syncstate_aggregate_context(fcinfo), other->ncells);
-		total->key_columns = other->key_columns;
-	}
+		total = new_sketch(syncstate_aggregate_context(fcinfo), other->ncells, other->key_columns);
 	else
 		total = (Sketch *) PG_GETARG_POINTER(0);
-	if (total->ncells != other->ncells || total->key_columns != other->key_columns)
-		syncstate_report_bad_state();
+	check_same_shape(total, other->ncells, other->key_columns);
 
 	for (uint32 i = 0; i < total->ncells; i++)
 	{
@@ -254,16 +257,16 @@ syncstate_sketch_combine(PG_FUNCTION_ARGS)
 }
 
 static bytea *
-sketch_bytes(const Sketch *sketch, uint32 ncells)
+sketch_bytes(const Sketch *sketch)
 {
-	Size		size = VARHDRSZ + SERIALIZED_HEADER + (Size) ncells * SERIALIZED_CELL;
+	Size		size = VARHDRSZ + SERIALIZED_HEADER + (Size) sketch->ncells * SERIALIZED_CELL;
 	bytea	   *result = palloc(size);
 	char	   *out = VARDATA(result);
 
 	SET_VARSIZE(result, size);
 	*out++ = SERIALIZED_LETTER;
-	out = syncstate_store_uint64(out, ncells);
-	for (uint32 i = 0; i < ncells; i++)
+	out = syncstate_store_uint64(out, (uint64) sketch->key_columns << 32 | sketch->ncells);
+	for (uint32 i = 0; i < sketch->ncells; i++)
 	{
 		const Cell *cell = &sketch->cells[i];
 
@@ -279,17 +282,24 @@ sketch_bytes(const Sketch *sketch, uint32 ncells)
 static Sketch *
 sketch_of_bytes(const char *in, Size length)
 {
-	uint64		ncells;
+	uint64		header;
+	uint32		ncells;
+	uint32		key_columns;
 	Sketch	   *sketch;
 
 	if (length < SERIALIZED_HEADER || *in++ != SERIALIZED_LETTER)
 		return NULL;
-	in = syncstate_load_uint64(in, &ncells);
-	if (ncells > SYNCSTATE_MOST_CELLS || (ncells != 0 && ncells < SYNCSTATE_LEAST_CELLS) ||
-		length != SERIALIZED_HEADER + ncells * SERIALIZED_CELL)
+	in = syncstate_load_uint64(in, &header);
+	ncells = (uint32) header;
+	key_columns = (uint32) (header >> 32);
+	if (ncells == 0 ? key_columns != 0
+		: ncells < SYNCSTATE_LEAST_CELLS || ncells > SYNCSTATE_MOST_CELLS ||
+		key_columns < 1 || key_columns > FUNC_MAX_ARGS)
+		return NULL;
+	if (length != SERIALIZED_HEADER + (Size) ncells * SERIALIZED_CELL)
 		return NULL;
 
-	sketch = new_sketch(CurrentMemoryContext, (uint32) ncells);
+	sketch = new_sketch(CurrentMemoryContext, ncells, key_columns);
 	for (uint32 i = 0; i < ncells; i++)
 	{
 		Cell	   *cell = &sketch->cells[i];
@@ -305,29 +315,13 @@ sketch_of_bytes(const char *in, Size length)
 }
 
 /*
- * syncstate.sketch_serialize(internal) returns bytea
- *
- * The number of key columns, then the sketch as it is returned at the end.
+ * syncstate.sketch_serialize(internal) returns bytea: as it is returned at the end
  */
 Datum
 syncstate_sketch_serialize(PG_FUNCTION_ARGS)
 {
-	const Sketch *sketch;
-	bytea	   *bytes;
-	bytea	   *result;
-	char	   *out;
-	Size		length;
-
 	(void) syncstate_aggregate_context(fcinfo);
-	sketch = (const Sketch *) PG_GETARG_POINTER(0);
-	bytes = sketch_bytes(sketch, sketch->ncells);
-	length = VARSIZE(bytes) - VARHDRSZ;
-	result = palloc(VARHDRSZ + sizeof(uint64) + length);
-	SET_VARSIZE(result, VARHDRSZ + sizeof(uint64) + length);
-	out = syncstate_store_uint64(VARDATA(result), (uint64) sketch->key_columns);
-	memcpy(out, VARDATA(bytes), length);
-	pfree(bytes);
-	PG_RETURN_BYTEA_P(result);
+	PG_RETURN_BYTEA_P(sketch_bytes((const Sketch *) PG_GETARG_POINTER(0)));
 }
 
 /*
@@ -337,23 +331,13 @@ Datum
 syncstate_sketch_deserialize(PG_FUNCTION_ARGS)
 {
 	bytea	   *serialized;
-	Size		length;
-	uint64		key_columns;
-	const char *in;
 	Sketch	   *sketch;
 
 	(void) syncstate_aggregate_context(fcinfo);
 	serialized = PG_GETARG_BYTEA_PP(0);
-	length = VARSIZE_ANY_EXHDR(serialized);
-	if (length < sizeof(uint64))
-		syncstate_report_bad_state();
-	in = syncstate_load_uint64(VARDATA_ANY(serialized), &key_columns);
-	if (key_columns < 1 || key_columns > FUNC_MAX_ARGS)
-		syncstate_report_bad_state();
-	sketch = sketch_of_bytes(in, length - sizeof(uint64));
+	sketch = sketch_of_bytes(VARDATA_ANY(serialized), VARSIZE_ANY_EXHDR(serialized));
 	if (sketch == NULL || sketch->ncells == 0)
 		syncstate_report_bad_state();
-	sketch->key_columns = (int) key_columns;
 	PG_RETURN_POINTER(sketch);
 }
 
@@ -366,10 +350,10 @@ syncstate_sketch_deserialize(PG_FUNCTION_ARGS)
 Datum
 syncstate_sketch_final(PG_FUNCTION_ARGS)
 {
-	const Sketch *sketch = PG_ARGISNULL(0) ? NULL : (const Sketch *) PG_GETARG_POINTER(0);
+	const Sketch none = {0};
 
 	(void) syncstate_aggregate_context(fcinfo);
-	PG_RETURN_BYTEA_P(sketch_bytes(sketch, sketch == NULL ? 0 : sketch->ncells));
+	PG_RETURN_BYTEA_P(sketch_bytes(PG_ARGISNULL(0) ? &none : (const Sketch *) PG_GETARG_POINTER(0)));
 }
 
 /* ------------------------------------------------------------- difference */
@@ -521,7 +505,7 @@ sketch_arg(bytea *bytes, const char *name)
 
 /*
  * What differs between the rows of two sketches.  Errors: 22023 for what is not
- * a sketch, or of another size.
+ * a sketch, or of another size or key.
  */
 SyncstateSketchDiff
 syncstate_sketch_diff(bytea *bytes_a, bytea *bytes_b)
@@ -533,14 +517,19 @@ syncstate_sketch_diff(bytea *bytes_a, bytea *bytes_b)
 	int			nfound;
 
 	if (a->ncells == 0)
-		a = new_sketch(CurrentMemoryContext, b->ncells);
+		a = new_sketch(CurrentMemoryContext, b->ncells, b->key_columns);
 	if (b->ncells == 0)
-		b = new_sketch(CurrentMemoryContext, a->ncells);
+		b = new_sketch(CurrentMemoryContext, a->ncells, a->key_columns);
 	if (a->ncells != b->ncells)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the sketches have different numbers of cells"),
 				 errdetail("One has %u cells, the other one %u.", a->ncells, b->ncells)));
+	if (a->key_columns != b->key_columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the sketches have different numbers of key columns"),
+				 errdetail("One has %u, the other one %u.", a->key_columns, b->key_columns)));
 
 	for (uint32 i = 0; i < a->ncells; i++)
 		subtract_cell(&a->cells[i], &b->cells[i]);
