@@ -119,7 +119,7 @@ CREATE AGGREGATE @extschema@.sync_sketch(cells pg_catalog.int4, key_columns pg_c
 	parallel = safe
 );
 COMMENT ON AGGREGATE @extschema@.sync_sketch(pg_catalog.int4, pg_catalog.int4, VARIADIC pg_catalog."any") IS
-'Sketch of rows of which the first key_columns columns are the key: 40 bytes a cell, at least 32 and at most 1048576 cells. Two of them tell by sync_sketch_diff what differs, if there are about 2 cells for each row that one side lacks. Errors: 22004, 22023.';
+'Sketch of rows of which the first key_columns columns are the key: 40 bytes a cell, at least 48 and at most 1048576 cells. Two of them tell by sync_sketch_diff what differs, if there are about 2 cells for each row that one side lacks. Errors: 22004, 22023.';
 
 CREATE TYPE syncstate.sync_sketch_key AS (
 	key_hash pg_catalog.bytea,

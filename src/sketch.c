@@ -19,9 +19,10 @@
  * which occur twice do not vanish; they are not found here either, but reported
  * as a sketch that cannot be decoded.
  *
- * Every element is in four cells, all different, of at least 32: fewer would
- * leave two elements too often in the same ones.  About 1.5 cells for each
- * element suffice when there are many, two always but for a percent.
+ * Every element is in four cells, all different, of at least 48: with fewer, a
+ * few elements would too often share theirs with one another.  About 1.5 cells
+ * for each element suffice when there are many; two do in more than 99 cases of
+ * 100, however many there are (the worst is 24 elements in 48 cells: 99.6).
  *
  * Whether a cell holds a single element is told by a sum of 64-bit checks; and a
  * decoding counts only if nothing at all is left over.

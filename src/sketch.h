@@ -11,7 +11,7 @@
 #include "pack.h"
 
 /* No sketch is smaller or larger. */
-#define SYNCSTATE_LEAST_CELLS 32
+#define SYNCSTATE_LEAST_CELLS 48
 #define SYNCSTATE_MOST_CELLS 1048576
 
 /* A key that differs: hash of its key columns, and which side has rows of it. */
