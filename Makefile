@@ -93,7 +93,7 @@ test:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites
 
-PARTS = feed
+PARTS = feed sketch
 soak:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
