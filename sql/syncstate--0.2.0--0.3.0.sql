@@ -24,18 +24,18 @@ COMMENT ON FUNCTION @extschema@.sync_hash_text(pg_catalog.text) IS
 /* ------------------------------------------------------------------------
  * Fingerprints of rows
  * ------------------------------------------------------------------------ */
-CREATE FUNCTION @extschema@.sync_row_hash(VARIADIC pg_catalog."any")
+CREATE FUNCTION @extschema@.sync_row_hash(VARIADIC columns pg_catalog."any")
 RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'sync_row_hash';
 COMMENT ON FUNCTION @extschema@.sync_row_hash(VARIADIC pg_catalog."any") IS
 'Hash of one row''s columns: 16 bytes, XXH3-128 of their values, whatever their storage or the session''s settings. What sync_digest adds up. Finds drift, not forgery. Errors: 22023 (a type that cannot be hashed).';
 
-CREATE FUNCTION syncstate.digest_add(pg_catalog.internal, VARIADIC pg_catalog."any")
+CREATE FUNCTION syncstate.digest_add(pg_catalog.internal, VARIADIC columns pg_catalog."any")
 RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'syncstate_digest_add';
 COMMENT ON FUNCTION syncstate.digest_add(pg_catalog.internal, VARIADIC pg_catalog."any") IS
 'Internal: transition function of sync_digest.';
-CREATE FUNCTION syncstate.digest_remove(pg_catalog.internal, VARIADIC pg_catalog."any")
+CREATE FUNCTION syncstate.digest_remove(pg_catalog.internal, VARIADIC columns pg_catalog."any")
 RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'syncstate_digest_remove';
 COMMENT ON FUNCTION syncstate.digest_remove(pg_catalog.internal, VARIADIC pg_catalog."any") IS
@@ -61,7 +61,7 @@ AS 'MODULE_PATHNAME', 'syncstate_digest_final';
 COMMENT ON FUNCTION syncstate.digest_final(pg_catalog.internal) IS
 'Internal: final function of sync_digest.';
 
-CREATE AGGREGATE @extschema@.sync_digest(VARIADIC pg_catalog."any") (
+CREATE AGGREGATE @extschema@.sync_digest(VARIADIC columns pg_catalog."any") (
 	sfunc = syncstate.digest_add,
 	stype = pg_catalog.internal,
 	sspace = 24,
@@ -82,7 +82,7 @@ COMMENT ON AGGREGATE @extschema@.sync_digest(VARIADIC pg_catalog."any") IS
 /* ------------------------------------------------------------------------
  * Sketches
  * ------------------------------------------------------------------------ */
-CREATE FUNCTION syncstate.sketch_add(pg_catalog.internal, cells pg_catalog.int4, key_columns pg_catalog.int4, VARIADIC pg_catalog."any")
+CREATE FUNCTION syncstate.sketch_add(pg_catalog.internal, cells pg_catalog.int4, key_columns pg_catalog.int4, VARIADIC columns pg_catalog."any")
 RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'syncstate_sketch_add';
 COMMENT ON FUNCTION syncstate.sketch_add(pg_catalog.internal, pg_catalog.int4, pg_catalog.int4, VARIADIC pg_catalog."any") IS
@@ -108,7 +108,7 @@ AS 'MODULE_PATHNAME', 'syncstate_sketch_final';
 COMMENT ON FUNCTION syncstate.sketch_final(pg_catalog.internal) IS
 'Internal: final function of sync_sketch.';
 
-CREATE AGGREGATE @extschema@.sync_sketch(cells pg_catalog.int4, key_columns pg_catalog.int4, VARIADIC pg_catalog."any") (
+CREATE AGGREGATE @extschema@.sync_sketch(cells pg_catalog.int4, key_columns pg_catalog.int4, VARIADIC columns pg_catalog."any") (
 	sfunc = syncstate.sketch_add,
 	stype = pg_catalog.internal,
 	sspace = 42000,

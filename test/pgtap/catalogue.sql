@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(50);
+SELECT plan(61);
 
 CREATE SCHEMA t;
 CREATE VIEW t.member AS
@@ -22,8 +22,19 @@ CREATE VIEW t.relation AS
 -- ---------------------------------------------------------------------------------------------
 CREATE TABLE t.signature (name text, arguments text, result text, volatility text);
 INSERT INTO t.signature VALUES
+('sync_digest', 'VARIADIC columns "any"', 'text', 'immutable'),
 ('sync_hash', 'doc jsonb', 'text', 'immutable'),
 ('sync_hash_text', 'value text', 'text', 'immutable'),
+('sync_row_hash', 'VARIADIC columns "any"', 'bytea', 'immutable'),
+('sync_sketch', 'cells integer, key_columns integer, VARIADIC columns "any"', 'bytea', 'immutable'),
+('sync_sketch_diff', 'a bytea, b bytea', 'SETOF syncstate.sync_sketch_key', 'immutable'),
+('sync_source_attach', 'type_key text, local regclass, remote regclass DEFAULT NULL::regclass, columns text[] DEFAULT NULL::text[], key_columns text[] DEFAULT NULL::text[], row_base boolean DEFAULT false', 'syncstate.sync_source', 'volatile'),
+('sync_source_detach', 'type_key text', 'boolean', 'volatile'),
+('sync_source_diff', 'type_key text', 'SETOF syncstate.sync_row_diff', 'stable'),
+('sync_source_diff3', 'type_key text', 'SETOF syncstate.sync_row_plan', 'stable'),
+('sync_source_track', 'type_key text', 'boolean', 'volatile'),
+('sync_source_untrack', 'type_key text', 'boolean', 'volatile'),
+('sync_source_verify', 'type_key text', 'jsonb', 'volatile'),
 ('sync_state_changes', 'cursor text DEFAULT NULL::text, max_rows integer DEFAULT 1000', 'SETOF syncstate.sync_change', 'stable'),
 ('sync_state_cursor', '', 'text', 'stable'),
 ('sync_state_import', 'source regclass', 'integer', 'volatile'),
@@ -68,11 +79,13 @@ SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal A
 	'they live in the target schema, which is public');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal AND proname NOT LIKE 'sync\_%' $$,
 	'under names that begin with sync_');
-SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proargmodes IS NOT NULL $$, 'no OUT, INOUT, TABLE or VARIADIC parameters');
+SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE EXISTS (SELECT FROM unnest(proargmodes) m WHERE m NOT IN ('i', 'v')) $$, 'no OUT, INOUT or TABLE parameters');
+SELECT set_eq($$ SELECT proname::text FROM t.function WHERE NOT internal AND (provariadic <> 0 OR 'v' = ANY (proargmodes)) $$, ARRAY['sync_row_hash', 'sync_digest', 'sync_sketch'],
+	'VARIADIC for columns of any type, and for nothing else');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal AND prorettype IN ('void'::regtype, 'record'::regtype) $$,
 	'nothing returns void or record');
 SELECT is_empty($$ SELECT oid::regprocedure, prorettype::regtype FROM t.function AS f WHERE NOT internal
-                    AND prorettype NOT IN ('text'::regtype, 'jsonb'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype, 'timestamptz'::regtype)
+                    AND prorettype NOT IN ('text'::regtype, 'jsonb'::regtype, 'bytea'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype, 'timestamptz'::regtype)
                     AND NOT EXISTS (SELECT FROM pg_type AS y JOIN pg_class AS c ON (c.oid = y.typrelid) WHERE y.oid = f.prorettype AND c.relnamespace = 'syncstate'::regnamespace) $$,
 	'what is returned is a scalar, jsonb or a row type of the extension');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal
@@ -81,7 +94,7 @@ SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal
 SELECT is_empty($$ SELECT proname, count(*) FROM t.function WHERE NOT internal GROUP BY proname HAVING count(*) > 1 $$, 'no name is overloaded');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND prosqlbody IS NULL $$,
 	'SQL bodies were parsed when they were made: no name in them depends on the caller');
-SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prolang NOT IN (SELECT oid FROM pg_language WHERE lanname IN ('c', 'sql')) $$, 'no other language is needed');
+SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prokind <> 'a' AND prolang NOT IN (SELECT oid FROM pg_language WHERE lanname IN ('c', 'sql')) $$, 'no other language is needed');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prosecdef $$, 'all are SECURITY INVOKER');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proconfig IS NOT NULL $$, 'none needs a setting of its own, a search_path least of all');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proisstrict AND pronargdefaults > 0 $$, 'nothing is STRICT where an argument has a default');
@@ -91,12 +104,18 @@ SELECT is_empty($$ SELECT proname, prosrc, count(*) FROM t.function WHERE prolan
                     GROUP BY GROUPING SETS ((proname, prosrc), (prosrc)) HAVING count(*) > 1 $$, 'one C symbol per signature');
 SELECT is_empty($$ SELECT prosrc FROM t.function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'c') AND probin NOT IN ('$libdir/syncstate', 'syncstate') $$,
 	'all from one library');
+SELECT results_eq($$ SELECT aggfnoid::regproc::text COLLATE "default", proparallel, aggkind, aggcombinefn::regproc::text COLLATE "default", aggserialfn::regproc::text COLLATE "default", aggdeserialfn::regproc::text COLLATE "default", aggminvtransfn::regproc::text COLLATE "default", aggfinalmodify
+                       FROM pg_aggregate JOIN t.function f ON (f.oid = aggfnoid) ORDER BY 1 $$,
+	$$ VALUES ('sync_digest', 's'::"char", 'n'::"char", 'syncstate.digest_combine', 'syncstate.digest_serialize', 'syncstate.digest_deserialize', 'syncstate.digest_remove', 'r'::"char"),
+	          ('sync_sketch', 's', 'n', 'syncstate.sketch_combine', 'syncstate.sketch_serialize', 'syncstate.sketch_deserialize', '-', 'r') $$,
+	'aggregates can be computed in parallel and by partition, and the digest moved along a window');
+SELECT set_eq($$ SELECT proname::text FROM t.function WHERE NOT internal AND provolatile = 'i' AND proparallel <> 's' $$, ARRAY[]::text[], 'what is immutable is parallel safe');
 
 -- ---------------------------------------------------------------------------------------------
 -- 2. Schema, tables, views, types
 -- ---------------------------------------------------------------------------------------------
 SELECT set_eq($$ SELECT relname::text FROM t.relation WHERE relkind = 'r' $$,
-	ARRAY['sync_state', 'sync_run', 'sync_conflict', 'sync_tombstone', 'sync_feed'], 'the tables');
+	ARRAY['sync_state', 'sync_run', 'sync_conflict', 'sync_tombstone', 'sync_feed', 'sync_source', 'sync_tracking', 'sync_tracking_delta', 'sync_row_base'], 'the tables');
 SELECT set_eq($$ SELECT relname::text FROM t.relation WHERE relkind = 'v' $$, ARRAY['sync_interrupted', 'sync_overview', 'sync_summary'], 'the views');
 SELECT is_empty($$ SELECT oid::regclass FROM t.relation WHERE relnamespace <> 'syncstate'::regnamespace $$, 'all in schema syncstate');
 CREATE FUNCTION t.columns(relation regclass) RETURNS text LANGUAGE sql AS $$
@@ -119,6 +138,16 @@ SELECT is(t.columns('syncstate.sync_conflict'),
 SELECT is(t.columns('syncstate.sync_tombstone'), 'type_key text not null, changed_xid bigint not null, deleted_at timestamp with time zone not null', 'sync_tombstone');
 SELECT alike(t.columns('syncstate.sync_feed'), '%incarnation uuid not null, pruned_xid bigint%', 'sync_feed');
 SELECT results_eq('SELECT count(*), count(incarnation) FROM syncstate.sync_feed', 'VALUES (1::bigint, 1::bigint)', '... has one row, with an incarnation');
+SELECT is(t.columns('syncstate.sync_source'),
+	'type_key text not null, local regclass not null, remote regclass, columns text[], key_columns text[], row_base boolean not null, source_id uuid not null, attached_at timestamp with time zone not null',
+	'sync_source');
+SELECT is(t.columns('syncstate.sync_tracking'), 'type_key text not null, source_id uuid not null, signature text not null, verified_at timestamp with time zone not null', 'sync_tracking');
+SELECT is(t.columns('syncstate.sync_tracking_delta'), 'source_id uuid not null, row_count bigint not null, sum_high bigint not null, sum_low bigint not null', 'sync_tracking_delta');
+SELECT is_empty($$ SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'syncstate.sync_tracking_delta'::regclass $$, '... has no index: writers only append');
+SELECT is(t.columns('syncstate.sync_row_base'), 'type_key text not null, key_hash bytea not null, row_hash bytea not null', 'sync_row_base');
+SELECT is(t.columns('syncstate.sync_sketch_key'), 'key_hash bytea, difference text', 'sync_sketch_key');
+SELECT is(t.columns('syncstate.sync_row_diff'), 'key jsonb, difference text', 'sync_row_diff');
+SELECT is(t.columns('syncstate.sync_row_plan'), 'key jsonb, action text, detail text', 'sync_row_plan');
 SELECT is(t.columns('syncstate.sync_delta'),
 	'type_key text, action text, detail text, local_hash text, remote_hash text, last_synced_hash text, last_synced_remote_hash text, '
 	'sync_status text, conflict_status text, run_id uuid, lease_expires_at timestamp with time zone', 'sync_delta');
@@ -141,7 +170,7 @@ SELECT ok(coalesce((SELECT option_value::int FROM pg_class c, pg_options_to_tabl
 	'... and its pages have room for it');
 SELECT set_eq($$ SELECT c.relname::text, pg_get_indexdef(i.indexrelid, 1, true) || coalesce(' ' || nullif(pg_get_indexdef(i.indexrelid, 2, true), ''), '')
                    FROM t.relation c JOIN pg_index i ON (i.indrelid = c.oid AND i.indisprimary) WHERE c.relname <> 'sync_feed' $$,
-	$$ VALUES ('sync_state', 'type_key'), ('sync_run', 'type_key run_number'), ('sync_conflict', 'type_key conflict_number'), ('sync_tombstone', 'type_key') $$,
+	$$ VALUES ('sync_state', 'type_key'), ('sync_run', 'type_key run_number'), ('sync_conflict', 'type_key conflict_number'), ('sync_tombstone', 'type_key'), ('sync_source', 'type_key'), ('sync_tracking', 'type_key'), ('sync_row_base', 'type_key key_hash') $$,
 	'primary keys start with type_key, so that the tables can be sharded by it');
 SELECT is((SELECT count(*) FROM pg_index WHERE indrelid = 'syncstate.sync_conflict'::regclass AND indisunique AND NOT indisprimary AND indpred IS NOT NULL),
 	1::bigint, 'a partial unique index: one open conflict per key');
@@ -159,10 +188,10 @@ SELECT is_empty($$ SELECT relname FROM t.relation WHERE relkind = 'v' AND NOT co
 SELECT results_eq($$ SELECT extrelocatable, extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'syncstate' $$,
 	$$ VALUES (false, 'public') $$, 'not relocatable, in the schema it was told');
 SELECT set_eq($$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'syncstate' $$,
-	ARRAY['syncstate.sync_state', 'syncstate.sync_run', 'syncstate.sync_conflict'],
-	'the tables that a dump has rows of; cursors die with a restore, so not feed and tombstones');
+	ARRAY['syncstate.sync_state', 'syncstate.sync_run', 'syncstate.sync_conflict', 'syncstate.sync_source', 'syncstate.sync_row_base'],
+	'the tables that a dump has rows of; cursors die with a restore and tracking must be verified, so not the others');
 SELECT is_empty($$ SELECT unnest(extcondition) FROM pg_extension WHERE extname = 'syncstate' EXCEPT SELECT '' $$, '... all of their rows');
-SELECT is_empty($$ SELECT 1 FROM syncstate.sync_state UNION ALL SELECT 1 FROM syncstate.sync_run UNION ALL SELECT 1 FROM syncstate.sync_conflict $$,
+SELECT is_empty($$ SELECT 1 FROM syncstate.sync_state UNION ALL SELECT 1 FROM syncstate.sync_run UNION ALL SELECT 1 FROM syncstate.sync_conflict UNION ALL SELECT 1 FROM syncstate.sync_source UNION ALL SELECT 1 FROM syncstate.sync_row_base $$,
 	'the script puts no row into them');
 -- Every object has a comment: every member of the extension, the triggers and columns of its tables.
 SELECT is_empty(
