@@ -20,7 +20,11 @@ CREATE FUNCTION t.memory() RETURNS jsonb LANGUAGE sql AS $$
 		'state', (SELECT jsonb_agg(s ORDER BY s.type_key) FROM syncstate.sync_state s),
 		'runs', (SELECT jsonb_agg(r ORDER BY r.type_key, r.run_number) FROM syncstate.sync_run r),
 		'conflicts', (SELECT jsonb_agg(c ORDER BY c.type_key, c.conflict_number) FROM syncstate.sync_conflict c),
-		'tombstones', (SELECT jsonb_agg(d ORDER BY d.type_key) FROM syncstate.sync_tombstone d)) $$;
+		'tombstones', (SELECT jsonb_agg(d ORDER BY d.type_key) FROM syncstate.sync_tombstone d),
+		'sources', (SELECT jsonb_agg(s ORDER BY s.type_key) FROM syncstate.sync_source s),
+		'tracking', (SELECT jsonb_agg(t ORDER BY t.type_key) FROM syncstate.sync_tracking t),
+		'deltas', (SELECT jsonb_agg(d ORDER BY d.source_id) FROM syncstate.sync_tracking_delta d),
+		'bases', (SELECT jsonb_agg(b ORDER BY b.type_key, b.key_hash) FROM syncstate.sync_row_base b)) $$;
 
 CREATE TABLE t.bad (n serial, call text, state text, message text);
 
@@ -42,7 +46,14 @@ INSERT INTO t.keyed VALUES
 	('sync_state_resume(%s)'),
 	('sync_state_checkpoint(%s, gen_random_uuid(), ''{}'')'),
 	('sync_state_fail(%s)'),
-	('sync_state_rollback(%s)');
+	('sync_state_rollback(%s)'),
+	('sync_source_attach(%s, ''t.rows'')'),
+	('sync_source_detach(%s)'),
+	('sync_source_track(%s)'),
+	('sync_source_untrack(%s)'),
+	('sync_source_verify(%s)'),
+	('sync_source_diff(%s)'),
+	('sync_source_diff3(%s)');
 INSERT INTO t.bad (call, state, message)
 SELECT 'SELECT * FROM ' || format(call, arg), state, message
   FROM t.keyed, (VALUES (1, 'NULL', '22004', 'type_key'), (2, '''''', '22023', 'type_key|key'),
@@ -256,6 +267,76 @@ INSERT INTO t.bad (call, state, message) VALUES
 INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_hash('[9007199254740993]') $$, '22023', '9007199254740993'),
 	($$ SELECT sync_hash('{"a": 1e400}') $$, '22023', '1000');
+-- Rows: types that have no hash, sizes of a sketch, what is none.
+INSERT INTO t.bad (call, state, message) VALUES
+	($$ SELECT sync_row_hash(1, 'int'::regtype) $$, '22023', 'values of type regtype cannot be hashed'),
+	($$ SELECT sync_row_hash(VARIADIC ARRAY[1]) $$, '22023', 'VARIADIC array'),
+	($$ SELECT sync_digest('pg_class'::regclass) $$, '22023', 'values of type regclass cannot be hashed'),
+	($$ SELECT sync_digest(VARIADIC ARRAY[1]) $$, '22023', 'VARIADIC array'),
+	($$ SELECT sync_sketch(NULL, 1, 1) $$, '22004', 'cells'),
+	($$ SELECT sync_sketch(0, 1, 1) $$, '22023', 'cells'),
+	($$ SELECT sync_sketch(1048577, 1, 1) $$, '22023', 'cells'),
+	($$ SELECT sync_sketch(100, NULL, 1) $$, '22004', 'key_columns'),
+	($$ SELECT sync_sketch(100, 2, 1) $$, '22023', 'key_columns'),
+	($$ SELECT sync_sketch(100, 1, 'int'::regtype) $$, '22023', 'values of type regtype cannot be hashed'),
+	($$ SELECT sync_sketch(100 + n, 1, n) FROM generate_series(1, 2) n $$, '22023', 'cells and key_columns'),
+	($$ SELECT * FROM sync_sketch_diff(NULL, '') $$, '22004', 'a must not be null'),
+	($$ SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), NULL) $$, '22004', 'b must not be null'),
+	($$ SELECT * FROM sync_sketch_diff('nonsense', (SELECT sync_sketch(100, 1, 1))) $$, '22023', 'a is not a sketch'),
+	($$ SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), '') $$, '22023', 'b is not a sketch'),
+	($$ SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), (SELECT sync_sketch(200, 1, 1))) $$, '22023', 'numbers of cells');
+-- Sources.
+CREATE TABLE t.rows (id int PRIMARY KEY, body text, c regclass);
+CREATE TABLE t.copy (id int, body text, c regclass);
+CREATE TABLE t.keyless (id int);
+CREATE VIEW t.seen AS SELECT * FROM t.keyless;
+CREATE TABLE t.nothing ();
+CREATE INDEX rows_body ON t.rows (body);
+CREATE SEQUENCE t.numbers;
+CREATE TYPE t.composite AS (id int);
+CREATE TEMPORARY TABLE temporary (id int);
+INSERT INTO t.bad (call, state, message) VALUES
+	($$ SELECT sync_source_attach('x', NULL) $$, '22004', 'local'),
+	($$ SELECT sync_source_attach('x', 't.keyless', row_base => NULL) $$, '22004', 'row_base'),
+	($$ SELECT sync_source_attach('x', 't.missing') $$, '42P01', 'missing'),
+	($$ SELECT sync_source_attach('x', 't.keyless', 't.missing') $$, '42P01', 'missing'),
+	($$ SELECT sync_source_attach('x', 't.rows_body') $$, '22023', 'local cannot be "rows_body"'),
+	($$ SELECT sync_source_attach('x', 't.numbers') $$, '22023', 'local cannot be "numbers"'),
+	($$ SELECT sync_source_attach('x', 't.composite') $$, '22023', 'local cannot be "composite"'),
+	($$ SELECT sync_source_attach('x', 'temporary') $$, '22023', 'local cannot be "temporary"'),
+	($$ SELECT sync_source_attach('x', 't.keyless', 'temporary') $$, '22023', 'remote cannot be "temporary"'),
+	($$ SELECT sync_source_attach('x', 't.keyless', 't.numbers') $$, '22023', 'remote cannot be "numbers"'),
+	($$ SELECT sync_source_attach('x', 't.rows') $$, '22023', 'values of type regclass cannot be hashed'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id,colour}') $$, '22023', 'local has no column "colour"'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id,ctid}') $$, '22023', '"ctid"'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id,id}') $$, '22023', 'columns contains "id" more than once'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id,NULL}') $$, '22023', 'columns must be a list of names'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{}') $$, '22023', 'columns must be a list of names'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{{id},{body}}') $$, '22023', 'columns must be a list of names'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', key_columns => '{colour}') $$, '22023', 'local has no column "colour"'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', key_columns => '{id,id}') $$, '22023', 'key_columns contains "id" more than once'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', key_columns => '{}') $$, '22023', 'key_columns must be a list of names'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', key_columns => '{c}') $$, '22023', 'values of type regclass cannot be hashed'),
+	($$ SELECT sync_source_attach('x', 't.rows', 't.keyless', '{id,body}') $$, '22023', 'remote has no column "body"'),
+	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', row_base => true) $$, '22023', 'row_base needs a remote side'),
+	($$ SELECT sync_source_attach('x', 't.keyless', 't.copy', row_base => true) $$, '55000', 'has no key'),
+	($$ SELECT sync_source_attach('x', 't.nothing') $$, '55000', '0 columns'),
+	($$ SELECT sync_source_attach('tracked', 't.keyless') $$, '55000', 'the source of "tracked" is tracked'),
+	($$ SELECT sync_source_track('article') $$, '55000', '"article" has no source'),
+	($$ SELECT sync_source_untrack('article') $$, '55000', '"article" has no source'),
+	($$ SELECT sync_source_verify('article') $$, '55000', '"article" has no source'),
+	($$ SELECT * FROM sync_source_diff('article') $$, '55000', '"article" has no source'),
+	($$ SELECT * FROM sync_source_diff3('article') $$, '55000', '"article" has no source'),
+	($$ SELECT sync_source_track('seen') $$, '22023', 'seen'),
+	($$ SELECT sync_source_verify('alone') $$, '55000', 'the source of "alone" is not tracked'),
+	($$ SELECT * FROM sync_source_diff('alone') $$, '55000', '"alone"'),
+	($$ SELECT * FROM sync_source_diff('keyless') $$, '55000', 'the source of "keyless" has no key'),
+	($$ SELECT * FROM sync_source_diff3('tracked') $$, '55000', 'the source of "tracked" keeps no bases of rows'),
+	($$ SELECT sync_state_delta('altered') $$, '55000', 'has no column "gone"'),
+	($$ SELECT sync_state_observe('altered') $$, '55000', 'has no column "gone"'),
+	($$ SELECT sync_state_delta('dropped') $$, '55000', 'the local source of "dropped" does not exist any more'),
+	($$ SELECT sync_state_observe('dropped') $$, '55000', 'the local source of "dropped" does not exist any more'),
+	($$ SELECT * FROM sync_source_diff('dropped') $$, '55000', 'the local source of "dropped" does not exist any more');
 -- The setting has the same bounds, and the prefix no other setting.
 INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 0 $$, '22023', 'syncstate\.lease'),
@@ -264,7 +345,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(336);
+SELECT plan(435);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things
@@ -277,6 +358,17 @@ SELECT is((SELECT run_number FROM sync_state_begin('stopped')), 1, 'stopped had 
 SELECT isnt(sync_state_checkpoint('stopped', (sync_state_get('stopped')).run_id, '{"step": 1}'), NULL, '... which left a checkpoint');
 SELECT is((sync_state_fail('stopped', force => true)).sync_status, 'failed', '... and failed');
 SELECT is(sync_state_forget('nobody'), false, 'nobody is unknown');
+SELECT is((sync_source_attach('tracked', 't.rows', 't.copy', '{id,body}')).row_base, false, 'tracked has a source');
+SELECT is(sync_source_track('tracked'), true, '... that is tracked');
+SELECT is((sync_source_attach('alone', 't.rows', NULL, '{id}')).remote, NULL, 'alone has no remote side');
+SELECT is((sync_source_attach('seen', 't.seen')).local, 't.seen'::regclass, 'seen is a view');
+SELECT is((sync_source_attach('keyless', 't.keyless', 't.copy')).key_columns, NULL, 'keyless has no key');
+CREATE TABLE t.altered (id int, gone int);
+SELECT is((sync_source_attach('altered', 't.altered', columns => '{id,gone}')).columns, '{id,gone}', 'altered has lost a column');
+ALTER TABLE t.altered DROP COLUMN gone;
+CREATE TABLE t.dropped (id int PRIMARY KEY);
+SELECT is((sync_source_attach('dropped', 't.dropped', 't.copy', '{id}')).local, 't.dropped'::regclass, 'dropped has lost its table');
+DROP TABLE t.dropped;
 CREATE TABLE t.before AS SELECT t.memory();
 
 SELECT matches(t.attempt(call), '^(' || state || ') .*(' || message || ')', left(regexp_replace(call, '\s+', ' ', 'g'), 110))
@@ -287,7 +379,7 @@ SELECT is_empty(
 	    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND p.pronamespace <> 'syncstate'::regnamespace
 	      -- any text is good for these, NULL too
-	      AND p.pronargs > 0 AND p.proname NOT IN ('sync_state_plan', 'sync_state_list')
+	      AND p.pronargs > 0 AND p.proname NOT IN ('sync_state_plan', 'sync_state_list', 'sync_hash_text')
 	      AND NOT EXISTS (SELECT FROM t.bad WHERE call ~ ('\m' || p.proname || '\(')) $$,
 	'every public function was given bad input');
 SELECT is_empty($$ SELECT call, t.attempt(call) FROM t.bad WHERE t.attempt(call) !~ '^..... [^A-Z].*[^.]$' $$,

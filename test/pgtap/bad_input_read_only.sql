@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(42);
+SELECT plan(59);
 
 CREATE SCHEMA t;
 -- The result of a call in a READ ONLY transaction: a subtransaction that is made READ ONLY and then undone.
@@ -26,6 +26,12 @@ SELECT is(sync_state_observe('torn', 'a', 'b')->>'detail', 'conflict', 'a key in
 CREATE TABLE t.hand_made (type_key text, local_hash text);
 INSERT INTO t.hand_made VALUES ('imported', 'a');
 
+CREATE TABLE t.rows (id int PRIMARY KEY, body text);
+CREATE TABLE t.copy AS SELECT * FROM t.rows;
+INSERT INTO t.rows SELECT n, 'x' FROM generate_series(1, 100) n;
+SELECT is((sync_source_attach('rows', 't.rows', 't.copy', row_base => true)).type_key, 'rows', 'a source');
+SELECT is((sync_source_attach('tracked', 't.rows')).type_key, 'tracked', 'another');
+SELECT is(sync_source_track('tracked'), true, '... which is tracked');
 CREATE TABLE t.call (n serial, expected text, call text);
 INSERT INTO t.call (expected, call) VALUES
 	('works', $$SELECT sync_state_action('a', 'b', 'c', 'd')$$),
@@ -46,6 +52,20 @@ INSERT INTO t.call (expected, call) VALUES
 	('works', $$SELECT * FROM sync_state_changes(sync_state_cursor(), 10)$$),
 	('works', $$SELECT sync_state_version()$$),
 	('works', $$SELECT sync_hash('{}'), sync_hash_text('')$$),
+	('works', $$SELECT sync_row_hash(1, 'x')$$),
+	('works', $$SELECT sync_digest(id, body) FROM t.rows$$),
+	('works', $$SELECT sync_sketch(100, 1, id, body) FROM t.rows$$),
+	('works', $$SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), (SELECT sync_sketch(100, 1, 2)))$$),
+	('works', $$SELECT sync_state_delta('rows')$$),
+	('works', $$SELECT sync_state_delta('tracked')$$),
+	('works', $$SELECT * FROM sync_source_diff('rows')$$),
+	('works', $$SELECT * FROM sync_source_diff3('rows')$$),
+	('25006', $$SELECT sync_state_observe('rows')$$),
+	('25006', $$SELECT sync_source_attach('x', 't.rows')$$),
+	('25006', $$SELECT sync_source_detach('rows')$$),
+	('25006', $$SELECT sync_source_track('rows')$$),
+	('25006', $$SELECT sync_source_untrack('tracked')$$),
+	('25006', $$SELECT sync_source_verify('tracked')$$),
 	('25006', $$SELECT sync_state_update('article', '{"local_hash": "b"}')$$),
 	('25006', $$SELECT sync_state_update_many('{"article": {"local_hash": "b"}}')$$),
 	('25006', $$SELECT sync_state_observe('article', 'b')$$),

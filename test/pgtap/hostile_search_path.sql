@@ -8,7 +8,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(94);
+SELECT plan(115);
 
 -- The tests' own path: pg_temp is searched last, so that what is planted there does not catch pgTAP.
 SET LOCAL search_path = pg_catalog, public, pg_temp;
@@ -89,12 +89,15 @@ CREATE FUNCTION hostile.written() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN R
 CREATE FUNCTION t.plant_relations(target name) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE relation name;
 BEGIN
-	FOREACH relation IN ARRAY '{sync_state,sync_run,sync_conflict,sync_tombstone,sync_feed}'::name[] LOOP
+	FOREACH relation IN ARRAY '{sync_state,sync_run,sync_conflict,sync_tombstone,sync_feed,sync_source,sync_tracking,sync_tracking_delta,sync_row_base}'::name[] LOOP
 		EXECUTE format('CREATE TABLE %I.%I (LIKE syncstate.%2$I INCLUDING DEFAULTS)', target, relation);
 		EXECUTE format('CREATE TRIGGER planted BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION hostile.written()', target, relation);
 	END LOOP;
 	EXECUTE format('CREATE TYPE %I.sync_delta AS (lie pg_catalog.text)', target);
 	EXECUTE format('CREATE TYPE %I.sync_field_change AS (lie pg_catalog.text)', target);
+	EXECUTE format('CREATE TYPE %I.sync_sketch_key AS (lie pg_catalog.text)', target);
+	EXECUTE format('CREATE TYPE %I.sync_row_diff AS (lie pg_catalog.text)', target);
+	EXECUTE format('CREATE TYPE %I.sync_row_plan AS (lie pg_catalog.text)', target);
 END $$;
 SELECT lives_ok($$ SELECT t.plant_relations('hostile') $$, 'relations are planted before pg_catalog');
 SELECT lives_ok(format('SELECT t.plant_relations(%L)', pg_my_temp_schema()::regnamespace), '... and in pg_temp');
@@ -129,12 +132,39 @@ SELECT is(t.hostile($$INSERT INTO sync_state DEFAULT VALUES$$), 'planted table',
 -- ---------------------------------------------------------------------------------------------
 -- Every public function. Values that a call needs are put in by the clean side beforehand.
 -- ---------------------------------------------------------------------------------------------
+CREATE TYPE t.mood AS ENUM ('sad', 'ok');
 CREATE TABLE t.hand_made ("typeKey" text, "localHash" text, "lastSyncAt" timestamp, sync_status text, "syncProgress" jsonb, other int);
 INSERT INTO t.hand_made VALUES ('imported', 'a', '2026-01-01', 'in_sync', '{"a": 1}', 1);
+CREATE TABLE t.content (id int PRIMARY KEY, body text, n numeric, mood t.mood, span numrange);
+CREATE TABLE t.copy (LIKE t.content INCLUDING ALL);
+INSERT INTO t.content SELECT x, 'body', x, 'ok', numrange(x, x + 1) FROM generate_series(1, 20) x;
+INSERT INTO t.copy SELECT * FROM t.content WHERE id > 3;
+UPDATE t.copy SET body = 'other' WHERE id = 10;
 CREATE TABLE t.call (n serial, call text, expected text DEFAULT 'ok');
 INSERT INTO t.call (call) VALUES
 	($$SELECT public.sync_state_version()$$),
 	($$SELECT public.sync_hash('{"b": [1.50, "x"], "a": null}'), public.sync_hash_text('x')$$),
+	($$SELECT public.sync_row_hash(1, 'x', 1.50, '{"a": [1.0]}'::pg_catalog.jsonb, 'a b'::pg_catalog.tsvector, '{1,2}'::pg_catalog.int4[], '[1,2)'::pg_catalog.numrange)$$),
+	($$SELECT public.sync_digest(id, body, n, mood, span), public.sync_sketch(100, 1, id, body, n, mood, span) FROM t.content$$),
+	($$SELECT * FROM public.sync_sketch_diff((SELECT public.sync_sketch(100, 1, id, body) FROM t.content), (SELECT public.sync_sketch(100, 1, id, body) FROM t.copy))$$),
+	($$SELECT public.sync_source_attach('rows', 't.content', 't.copy', row_base => true)$$),
+	($$SELECT public.sync_state_delta('rows')$$),
+	($$SELECT public.sync_state_observe('rows')$$),
+	($$SELECT * FROM public.sync_source_diff('rows')$$),
+	($$SELECT * FROM public.sync_source_diff3('rows')$$),
+	($$SELECT public.sync_state_mark_synced('rows', 'a', 'b')$$),
+	($$SELECT * FROM public.sync_source_diff3('rows')$$),
+	($$SELECT public.sync_source_track('rows')$$),
+	($$INSERT INTO t.content VALUES (21, 'new', 1.0, 'sad', NULL)$$),
+	($$UPDATE t.content SET body = 'newer', mood = 'ok' WHERE body IS NULL OR mood IS NOT NULL$$),
+	($$SELECT public.sync_state_delta('rows')$$),
+	($$SELECT public.sync_source_verify('rows')$$),
+	($$SELECT * FROM public.sync_source_diff('rows')$$),
+	($$TRUNCATE t.content$$),
+	($$SELECT * FROM public.sync_source_diff('rows')$$),
+	($$SELECT public.sync_source_untrack('rows')$$),
+	($$SELECT public.sync_source_attach('rows', 't.content', NULL, '{id,body}', '{body}')$$),
+	($$SELECT public.sync_source_detach('rows')$$),
 	($$SELECT public.sync_state_action('a', 'b', 'c', 'd'), public.sync_state_detail('a', 'b', 'c', 'd', true)$$),
 	($$SELECT public.sync_state_observe('article', 'a', 'a')$$),
 	($$SELECT public.sync_state_observe('article', 'b', 'c')$$),

@@ -6,7 +6,7 @@ SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = public, pg_temp;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(155);
+SELECT plan(195);
 
 CREATE ROLE syncstate_test_owner;
 CREATE ROLE syncstate_test_reader;
@@ -90,6 +90,10 @@ CREATE TABLE t.call (n serial, kind text, call text);
 INSERT INTO t.call (kind, call) VALUES
 	('pure', $$SELECT sync_state_version()$$),
 	('pure', $$SELECT sync_hash('{}'), sync_hash_text('')$$),
+	('pure', $$SELECT sync_row_hash(1, 'x'), sync_digest(1, 'x'), sync_sketch(100, 1, 1, 'x')$$),
+	('pure', $$SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), (SELECT sync_sketch(100, 1, 2)))$$),
+	-- what is attached is no secret; the rows are read by the caller's rights
+	('pure', $$SELECT * FROM sync_source_diff('rows')$$),
 	('pure', $$SELECT sync_state_action('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT sync_state_detail('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT * FROM sync_state_compare('{"a": 1}', '{}')$$),
@@ -104,6 +108,8 @@ INSERT INTO t.call (kind, call) VALUES
 	('read', $$SELECT * FROM syncstate.sync_overview$$),
 	('read', $$SELECT * FROM syncstate.sync_summary$$),
 	('read', $$SELECT sync_state_cursor()$$),
+	('read', $$SELECT sync_state_delta('rows')$$),
+	('read', $$SELECT * FROM sync_source_diff3('rows')$$),
 	('read', $$SELECT * FROM sync_state_changes()$$),
 	('read', $$SELECT * FROM sync_state_changes(sync_state_cursor(), 1)$$),
 	('write', $$SELECT sync_state_observe('article', 'a', 'b')$$),
@@ -124,10 +130,29 @@ INSERT INTO t.call (kind, call) VALUES
 	('write', $$SELECT sync_state_forget('article', true)$$),
 	('write', $$SELECT sync_state_import('t.hand_made')$$),
 	('write', $$SELECT * FROM sync_state_prune('1 day')$$),
+	('write', $$SELECT sync_state_observe('rows')$$),
+	('write', $$SELECT sync_source_attach('hand_made', 't.hand_made')$$),
+	('write', $$SELECT sync_source_detach('attached')$$),
+	('own', $$SELECT sync_source_track('owned')$$),
+	('write', $$SELECT sync_source_verify('tracked')$$),
+	('own', $$SELECT sync_source_untrack('tracked')$$),
 	('own', $$SELECT sync_state_repair()$$);
 CREATE TABLE t.hand_made (type_key text, local_hash text);
 INSERT INTO t.hand_made VALUES ('imported', 'a');
 GRANT SELECT ON t.hand_made TO PUBLIC;
+CREATE TABLE t.owned (id int PRIMARY KEY, body text);
+CREATE TABLE t.tracked (id int PRIMARY KEY, body text);
+ALTER TABLE t.owned OWNER TO syncstate_test_owner;
+ALTER TABLE t.tracked OWNER TO syncstate_test_owner;
+CREATE TABLE t.rows (id int PRIMARY KEY, body text);
+CREATE TABLE t.copy (id int PRIMARY KEY, body text);
+INSERT INTO t.rows VALUES (1, 'x');
+GRANT SELECT ON t.owned, t.tracked, t.rows, t.copy TO PUBLIC;
+SELECT is((sync_source_attach('owned', 't.owned')).type_key, 'owned', 'a source that is a table of the owner''s');
+SELECT is((sync_source_attach('tracked', 't.tracked')).type_key, 'tracked', '... another');
+SELECT is(sync_source_track('tracked'), true, '... that is tracked');
+SELECT is((sync_source_attach('attached', 't.owned')).type_key, 'attached', '... another');
+SELECT is((sync_source_attach('rows', 't.rows', 't.copy', row_base => true)).type_key, 'rows', '... and one with two sides');
 -- Whoever runs all of them in this order finds what is needed; what is left is undone.
 CREATE FUNCTION t.all_calls(role name) RETURNS TABLE (n int, kind text, call text, outcome text) LANGUAGE plpgsql AS $$
 DECLARE outcomes text[] := '{}'; c record;

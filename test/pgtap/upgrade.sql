@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(23);
+SELECT plan(36);
 
 CREATE SCHEMA t;
 -- Everything that the catalogue says of the extension's objects, by name and without any OID.
@@ -25,7 +25,11 @@ CREATE VIEW t.dump (object, property, value) AS
 	UNION ALL
 	SELECT 'function ' || p.oid::regprocedure, v.property, v.value
 	  FROM pg_proc AS p JOIN t.member AS m ON (m.classid = 'pg_proc'::regclass AND m.objid = p.oid),
-	       LATERAL (VALUES ('definition', pg_get_functiondef(p.oid)), ('source', prosrc), ('library', probin), ('properties', concat_ws(' ', proowner::regrole, proacl, procost, prorows, proparallel, provolatile, proisstrict, proleakproof, prosecdef, proconfig, prosupport))) AS v (property, value)
+	       LATERAL (VALUES ('definition', CASE WHEN prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE pg_get_function_arguments(p.oid) || ' returns ' || pg_get_function_result(p.oid) END), ('source', prosrc), ('library', probin), ('properties', concat_ws(' ', proowner::regrole, proacl, procost, prorows, proparallel, provolatile, proisstrict, proleakproof, prosecdef, proconfig, prosupport))) AS v (property, value)
+	UNION ALL
+	SELECT 'function ' || aggfnoid::regprocedure, 'aggregate', concat_ws(' ', aggkind, aggnumdirectargs, aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn, aggmfinalfn, aggfinalextra, aggmfinalextra,
+	       aggfinalmodify, aggmfinalmodify, aggsortop, aggtranstype::regtype, aggtransspace, aggmtranstype::regtype, aggmtransspace, agginitval, aggminitval)
+	  FROM pg_aggregate JOIN t.member AS m ON (m.classid = 'pg_proc'::regclass AND m.objid = aggfnoid)
 	-- Tables, views and composite types, with what belongs to them.
 	UNION ALL
 	SELECT relkind::text || ' ' || c.oid::regclass, 'properties', concat_ws(' ', relowner::regrole, relacl, relpersistence, reloptions, relrowsecurity, relforcerowsecurity, relreplident, reltablespace) FROM t.relation AS c
@@ -74,7 +78,8 @@ SELECT extversion AS newest FROM pg_extension WHERE extname = 'syncstate' \gset
 SELECT is(sync_state_version(), :'newest', 'CREATE EXTENSION makes the version that the library is of');
 SELECT is((SELECT path FROM pg_extension_update_paths('syncstate') WHERE source = '0.1.0' AND target = :'newest') IS NOT NULL, true, 'there is a path to it from the first');
 SELECT is_empty($$ SELECT source, target FROM pg_extension_update_paths('syncstate') WHERE source > target AND path IS NOT NULL $$, 'and none back');
-SELECT cmp_ok((SELECT count(*) FROM t.fresh), '>', 300::bigint, 'a dump of all its objects');
+SELECT cmp_ok((SELECT count(*) FROM t.fresh), '>', 500::bigint, 'a dump of all its objects');
+SELECT is((SELECT count(*) FROM t.fresh WHERE property = 'aggregate'), 2::bigint, '... aggregates, too');
 SELECT is_empty($$ SELECT object, property, count(*) FROM t.fresh GROUP BY object, property HAVING count(*) > 1 $$, '... each once');
 DROP EXTENSION syncstate;
 SELECT hasnt_schema('syncstate', 'DROP EXTENSION leaves nothing');
@@ -107,7 +112,38 @@ SELECT is((sync_state_resolve('article', 'local', NULL, 1)).conflict_status, 're
 SELECT is((SELECT removed FROM sync_state_prune('0') WHERE kind = 'tombstone'), 1::bigint, 'a tombstone is pruned');
 SELECT is(sync_state_repair(), 0, 'nothing is amiss');
 SELECT isnt(sync_state_cursor(), NULL, 'the feed can be read');
+SELECT alike((SELECT sync_digest(type_key, local_hash) FROM syncstate.sync_state), '%:3', 'an aggregate that was not there before can be used');
+CREATE TABLE t.content (id int PRIMARY KEY, body text);
+INSERT INTO t.content VALUES (1, 'x');
+SELECT is((sync_source_attach('article', 't.content')).type_key, 'article', 'a source is attached to what was there before');
+SELECT is(sync_state_delta('article')->>'local_hash', (SELECT sync_digest(body, id) FROM t.content), '... and measured');
+SELECT is(sync_source_track('article'), true, '... and tracked');
+INSERT INTO t.content VALUES (2, 'y');
+SELECT is(sync_state_delta('article')->>'local_hash', (SELECT sync_digest(body, id) FROM t.content), '... by triggers');
+SELECT is(sync_source_detach('article'), true, '... and detached');
 DROP EXTENSION syncstate;
+
+-- ---------------------------------------------------------------------------------------------
+-- Step by step, from every version there was
+-- ---------------------------------------------------------------------------------------------
+CREATE FUNCTION t.step_by_step(steps text[]) RETURNS SETOF t.dump LANGUAGE plpgsql AS $$
+DECLARE step text;
+BEGIN
+	EXECUTE format('CREATE EXTENSION syncstate VERSION %L', steps[1]);
+	PERFORM sync_state_observe('article', 'l', 'r'), sync_state_mark_synced('author', 'h', 'h');
+	FOREACH step IN ARRAY steps[2:] LOOP
+		EXECUTE format('ALTER EXTENSION syncstate UPDATE TO %L', step);
+	END LOOP;
+	RETURN QUERY SELECT * FROM t.dump;
+	IF (SELECT count(*) FROM syncstate.sync_state) <> 2 THEN
+		RAISE EXCEPTION 'states are lost';
+	END IF;
+	DROP EXTENSION syncstate;
+END $$;
+CREATE TABLE t.path (n int, steps text[]);
+INSERT INTO t.path VALUES (1, '{0.1.0,0.2.0,0.3.0}'), (2, '{0.2.0,0.3.0}'), (3, '{0.1.0,0.3.0}');
+SELECT is_empty(format('SELECT * FROM t.step_by_step(%L) EXCEPT ALL SELECT * FROM t.fresh', steps), array_to_string(steps, ' to ') || ': nothing that the fresh one has not') FROM t.path ORDER BY n;
+SELECT is_empty(format('SELECT * FROM t.fresh EXCEPT ALL SELECT * FROM t.step_by_step(%L)', steps), array_to_string(steps, ' to ') || ': and it lacks nothing') FROM t.path ORDER BY n;
 
 -- ---------------------------------------------------------------------------------------------
 -- In another schema, by the owner of the database, who is no superuser
