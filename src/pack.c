@@ -602,7 +602,17 @@ pack_numeric(SyncstatePacker *packer, const char *data, Size length)
  *	d	a number, as numeric
  *	t f n	true, false, null
  */
-static char *write_jsonb_container(char *out, const JsonbContainer *container);
+static char *write_jsonb_container(char *out, const char *container, int depth);
+
+/* A value with a short length word may be anywhere: no word of it is aligned. */
+static inline uint32
+native32(const char *in)
+{
+	uint32		value;
+
+	memcpy(&value, in, sizeof(value));
+	return value;
+}
 
 static inline char *
 write_string(char *out, const char *string, uint32 length)
@@ -613,21 +623,25 @@ write_string(char *out, const char *string, uint32 length)
 	return out + length;
 }
 
+/* The number itself is a value with a length word of its own. */
 static inline char *
-write_jsonb_entry(char *out, JEntry entry, const char *base, uint32 offset, uint32 length)
+write_jsonb_number(char *out, const char *number, const char *end)
+{
+	*out++ = 'd';
+	number += VARATT_IS_1B(number) ? VARHDRSZ_SHORT : VARHDRSZ;
+	return write_numeric(out, number, end - number);
+}
+
+static inline char *
+write_jsonb_entry(char *out, JEntry entry, const char *base, uint32 offset, uint32 end, int depth)
 {
 	switch (entry & JENTRY_TYPEMASK)
 	{
 		case JENTRY_ISSTRING:
 			*out++ = 's';
-			return write_string(out, base + offset, length);
+			return write_string(out, base + offset, end - offset);
 		case JENTRY_ISNUMERIC:
-			{
-				const struct varlena *number = (const struct varlena *) (base + INTALIGN(offset));
-
-				*out++ = 'd';
-				return write_numeric(out, VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
-			}
+			return write_jsonb_number(out, base + INTALIGN(offset), base + end);
 		case JENTRY_ISBOOL_TRUE:
 			*out++ = 't';
 			return out;
@@ -638,39 +652,37 @@ write_jsonb_entry(char *out, JEntry entry, const char *base, uint32 offset, uint
 			*out++ = 'n';
 			return out;
 		default:
-			return write_jsonb_container(out, (const JsonbContainer *) (base + INTALIGN(offset)));
+			return write_jsonb_container(out, base + INTALIGN(offset), depth + 1);
 	}
 }
 
 static char *
-write_jsonb_array(char *out, const JsonbContainer *container)
+write_jsonb_array(char *out, const char *entries, uint32 n, bool scalar, int depth)
 {
-	uint32		n = JsonContainerSize(container);
-	const char *base = (const char *) &container->children[n];
+	const char *base = entries + (Size) n * sizeof(JEntry);
 	uint32		offset = 0;
 
 	/* A scalar is kept as an array of one, which is flagged. */
-	*out++ = JsonContainerIsScalar(container) ? 'S' : 'a';
+	*out++ = scalar ? 'S' : 'a';
 	store32(out, n);
 	out += sizeof(uint32);
 	for (uint32 i = 0; i < n; i++)
 	{
+		JEntry		entry = native32(entries + i * sizeof(JEntry));
 		uint32		end = offset;
 
-		JBE_ADVANCE_OFFSET(end, container->children[i]);
-		out = write_jsonb_entry(out, container->children[i], base, offset, end - offset);
+		JBE_ADVANCE_OFFSET(end, entry);
+		out = write_jsonb_entry(out, entry, base, offset, end, depth);
 		offset = end;
 	}
 	return out;
 }
 
 static char *
-write_jsonb_object(char *out, const JsonbContainer *container)
+write_jsonb_object(char *out, const char *keys, uint32 n, int depth)
 {
-	uint32		n = JsonContainerSize(container);
-	const JEntry *keys = container->children;
-	const JEntry *values = container->children + n;
-	const char *base = (const char *) &container->children[2 * n];
+	const char *values = keys + (Size) n * sizeof(JEntry);
+	const char *base = values + (Size) n * sizeof(JEntry);
 	uint32		key_offset = 0;
 	uint32		value_offset = 0;
 
@@ -680,61 +692,54 @@ write_jsonb_object(char *out, const JsonbContainer *container)
 
 	/* All keys come before all values. */
 	for (uint32 i = 0; i < n; i++)
-		JBE_ADVANCE_OFFSET(value_offset, keys[i]);
+		JBE_ADVANCE_OFFSET(value_offset, native32(keys + i * sizeof(JEntry)));
 	for (uint32 i = 0; i < n; i++)
 	{
+		JEntry		value = native32(values + i * sizeof(JEntry));
 		uint32		key_end = key_offset;
 		uint32		value_end = value_offset;
 
-		JBE_ADVANCE_OFFSET(key_end, keys[i]);
+		JBE_ADVANCE_OFFSET(key_end, native32(keys + i * sizeof(JEntry)));
 		out = write_string(out, base + key_offset, key_end - key_offset);
 		key_offset = key_end;
 
-		JBE_ADVANCE_OFFSET(value_end, values[i]);
-		out = write_jsonb_entry(out, values[i], base, value_offset, value_end - value_offset);
+		JBE_ADVANCE_OFFSET(value_end, value);
+		out = write_jsonb_entry(out, value, base, value_offset, value_end, depth);
 		value_offset = value_end;
 	}
 	return out;
 }
 
 static char *
-write_jsonb_container(char *out, const JsonbContainer *container)
+write_jsonb_container(char *out, const char *container, int depth)
 {
-	CHECK_FOR_INTERRUPTS();
-	check_stack_depth();
-	return JsonContainerIsObject(container) ? write_jsonb_object(out, container)
-		: write_jsonb_array(out, container);
+	uint32		header = native32(container);
+	const char *entries = container + offsetof(JsonbContainer, children);
+
+	/* A frame is small, so it does to look now and then. */
+	if (unlikely(depth % 8 == 7))
+	{
+		CHECK_FOR_INTERRUPTS();
+		check_stack_depth();
+	}
+	if (header & JB_FOBJECT)
+		return write_jsonb_object(out, entries, header & JB_CMASK, depth);
+	return write_jsonb_array(out, entries, header & JB_CMASK, (header & JB_FSCALAR) != 0, depth);
 }
 
 /*
- * The most bytes that a jsonb of so many bytes is written as.  Each node has a
- * word of 4 bytes, a number besides its own length and header of 6; on top of its
- * bytes at most 7 are written for a node that has bytes, and 5 for one that has
- * none.
+ * The most bytes that a jsonb of so many bytes is written as: one or two more for
+ * a node than the four that it has of its own there, besides its bytes.
  */
 #define WRITTEN_JSONB(length) (2 * (length) + 16)
 
-/* Containers and numbers in them are aligned to the beginning of the value. */
 static void
-pack_jsonb(SyncstatePacker *packer, struct varlena *value)
+pack_jsonb(SyncstatePacker *packer, const char *data, Size length)
 {
-	Size		length = VARSIZE_ANY_EXHDR(value);
-	const char *data = VARDATA_ANY(value);
-	char	   *out;
+	char	   *out = append(packer, 1 + WRITTEN_JSONB(length));
 
-	if (VARATT_IS_SHORT(value))
-	{
-		if (packer->scratch_size < length)
-		{
-			packer->scratch_size = Max(length, 256);
-			packer->scratch = MemoryContextAlloc(packer->context, packer->scratch_size);
-		}
-		copy_bytes(packer->scratch, data, length);
-		data = packer->scratch;
-	}
-	out = append(packer, 1 + WRITTEN_JSONB(length));
 	*out++ = TAG_JSONB;
-	out = write_jsonb_container(out, (const JsonbContainer *) data);
+	out = write_jsonb_container(out, data, 0);
 	Assert(out <= packer->buffer + packer->used);
 	packer->used = out - packer->buffer;
 }
@@ -929,7 +934,7 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 			pack_tagged_bytes(packer, TAG_JSON, bytes, length);
 			break;
 		case KIND_JSONB:
-			pack_jsonb(packer, value);
+			pack_jsonb(packer, bytes, length);
 			break;
 		default:
 			Assert(kind == KIND_NUMERIC);
