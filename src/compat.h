@@ -31,4 +31,20 @@
 #define syncstate_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
 #endif
 
+/*
+ * PostgreSQL 19 keeps the result of pushJsonbValue() in a JsonbInState, which
+ * has the parse state too, rather than to return it.  (The name on the right is
+ * the function's: a macro is not expanded in itself.)  Can go with support for 18.
+ */
+#if PG_VERSION_NUM < 190000
+typedef struct JsonbInState
+{
+	JsonbValue *result;
+	JsonbParseState *parseState;
+} JsonbInState;
+
+#define pushJsonbValue(state, token, value) \
+	((void) ((state)->result = pushJsonbValue(&(state)->parseState, token, value)))
+#endif
+
 #endif							/* SYNCSTATE_COMPAT_H */

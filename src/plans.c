@@ -41,6 +41,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 
 #include "syncstate.h"
 
