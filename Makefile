@@ -4,6 +4,7 @@
 #	make installcheck				regression and isolation tests on a running server
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
+#	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
 #
@@ -84,6 +85,9 @@ test:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites
 
+matrix:
+	@script/matrix $(MAJORS)
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -100,4 +104,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test demo demo-shell format format-check
+.PHONY: test matrix demo demo-shell format format-check
