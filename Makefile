@@ -5,6 +5,7 @@
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
+#	make test-jcs					hashes of documents against a library from npm
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
 #
@@ -14,21 +15,28 @@ MODULE_big = syncstate
 OBJS = \
 	src/admin.o \
 	src/args.o \
+	src/canonical.o \
 	src/cursor.o \
 	src/decide.o \
 	src/delta.o \
+	src/diff.o \
+	src/digest.o \
 	src/feed.o \
 	src/import.o \
 	src/mark.o \
 	src/notify.o \
 	src/observe.o \
+	src/pack.o \
 	src/partial.o \
 	src/plans.o \
 	src/resolve.o \
 	src/run.o \
+	src/sketch.o \
+	src/source.o \
 	src/state.o \
 	src/syncstate.o \
 	src/touch.o \
+	src/track.o \
 	src/update.o
 
 EXTENSION = syncstate
@@ -88,6 +96,10 @@ test:
 matrix:
 	@script/matrix $(MAJORS)
 
+test-jcs:
+	@PG='$(PG)' script/setup build jcs
+	@PG='$(PG)' script/sandbox test/jcs/run
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -104,4 +116,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix demo demo-shell format format-check
+.PHONY: test matrix test-jcs demo demo-shell format format-check

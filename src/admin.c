@@ -20,7 +20,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 PG_FUNCTION_INFO_V1(sync_state_prune);
 PG_FUNCTION_INFO_V1(sync_state_repair);
@@ -82,6 +82,8 @@ sync_state_prune(PG_FUNCTION_ARGS)
 	put_removed(rsinfo, "run", syncstate_execute(STMT_PRUNE_RUNS, &before, false));
 	put_removed(rsinfo, "conflict", syncstate_execute(STMT_PRUNE_CONFLICTS, &before, false));
 	put_removed(rsinfo, "tombstone", prune_tombstones(&before));
+	if (!syncstate_table_is_empty(TABLE_TRACKING_DELTA))
+		put_removed(rsinfo, "tracking_delta", syncstate_fold_deltas());
 	SPI_finish();
 
 	return (Datum) 0;
@@ -95,15 +97,6 @@ static const char *const state_triggers[] = {
 	SYNCSTATE_TRUNCATE_TRIGGER,
 	SYNCSTATE_ANNOUNCE_TRIGGER,
 };
-
-static void
-execute_utility(const char *command)
-{
-	int			code = SPI_execute(command, false, 0);
-
-	if (code != SPI_OK_UTILITY)
-		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(code));
-}
 
 /* Is this one of ours, and not enabled always? */
 static bool
@@ -135,8 +128,8 @@ static void
 enable_triggers_always(void)
 {
 	for (int i = 0; i < (int) lengthof(state_triggers); i++)
-		execute_utility(psprintf("ALTER TABLE syncstate.sync_state ENABLE ALWAYS TRIGGER \"%s\"",
-								 state_triggers[i]));
+		syncstate_execute_utility(psprintf("ALTER TABLE syncstate.sync_state ENABLE ALWAYS TRIGGER \"%s\"",
+										   state_triggers[i]));
 }
 
 /*
@@ -154,7 +147,7 @@ mend_changed_xid(NullableDatum newest)
 
 	if (newest.isnull || DatumGetInt64(newest.value) < next)
 		return 0;
-	execute_utility("ALTER TABLE syncstate.sync_state DISABLE TRIGGER \"" SYNCSTATE_TOUCH_TRIGGER "\"");
+	syncstate_execute_utility("ALTER TABLE syncstate.sync_state DISABLE TRIGGER \"" SYNCSTATE_TOUCH_TRIGGER "\"");
 	mended = (int64) syncstate_execute(STMT_MEND_CHANGED_XID, args, false);
 	enable_triggers_always();
 	return mended;

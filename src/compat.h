@@ -32,6 +32,16 @@
 #endif
 
 /*
+ * PostgreSQL 18 asks whether a deferrable primary key will do as well.  Can go
+ * with support for 17.
+ */
+#if PG_VERSION_NUM < 180000
+#define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
+#else
+#define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, true)
+#endif
+
+/*
  * PostgreSQL 19 keeps the result of pushJsonbValue() in a JsonbInState, which
  * has the parse state too, rather than to return it.  (The name on the right is
  * the function's: a macro is not expanded in itself.)  Can go with support for 18.

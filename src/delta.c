@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 PG_FUNCTION_INFO_V1(sync_state_delta);
 PG_FUNCTION_INFO_V1(sync_state_plan_for);
@@ -90,7 +90,8 @@ syncstate_delta_json(const text *type_key, const SyncstateSides *sides)
 /*
  * sync_state_delta(type_key, local_hash, remote_hash, local_absent, remote_absent)
  *
- * What a caller has just observed counts for more than what is stored.
+ * What a caller has just observed counts for more than what is stored; and where
+ * nobody observed anything but the key has a source, we look ourselves.
  */
 Datum
 sync_state_delta(PG_FUNCTION_ARGS)
@@ -104,6 +105,8 @@ sync_state_delta(PG_FUNCTION_ARGS)
 	syncstate_connect();
 	if (syncstate_execute(STMT_GET_HASHES, &key, true) > 0)
 		sides = syncstate_result_sides(0, 1);
+	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE])
+		(void) syncstate_measure_sides(fcinfo, key.value, &observed);
 	if (observed.given[SIDE_LOCAL])
 		sides.local = text_or_null(observed.hash[SIDE_LOCAL]);
 	if (observed.given[SIDE_REMOTE])

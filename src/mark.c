@@ -7,7 +7,8 @@
  * run the row must carry its token, and a hash that an observer recorded during
  * the run is kept, so that an edit made meanwhile shows in the status.  Both
  * are one upsert under the row's lock; then the run's history row is finished
- * and the conflict log is brought in line.
+ * and the conflict log is brought in line, and the bases of single rows follow
+ * where the key has a source that keeps them.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +18,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 PG_FUNCTION_INFO_V1(sync_state_mark_synced);
 PG_FUNCTION_INFO_V1(sync_state_mark_synced_many);
@@ -173,6 +174,8 @@ sync_state_mark_synced(PG_FUNCTION_ARGS)
 	syncstate_connect();
 	result = mark_one(key, syncstate_arg(fcinfo, 1), syncstate_arg(fcinfo, 2),
 					  syncstate_arg(fcinfo, 3), now);
+	if (!syncstate_table_is_empty(TABLE_SOURCE))
+		syncstate_move_row_bases(fcinfo, key);
 	SPI_finish();
 
 	PG_RETURN_DATUM(result);
@@ -290,6 +293,11 @@ sync_state_mark_synced_many(PG_FUNCTION_ARGS)
 		marks.runs = runs + from;
 		marks.with_run = !runs[from].isnull;
 		mark_segment(&marks, now);
+	}
+	if (!syncstate_table_is_empty(TABLE_SOURCE))
+	{
+		for (int i = 0; i < batch->nrows; i++)
+			syncstate_move_row_bases(fcinfo, batch->keys[i]);
 	}
 	SPI_finish();
 

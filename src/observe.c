@@ -16,8 +16,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 PG_FUNCTION_INFO_V1(sync_state_observe);
 PG_FUNCTION_INFO_V1(sync_state_observe_many);
@@ -110,6 +111,25 @@ check_recorded(Datum key, const SyncstateObserved *observed, const SyncstateSide
 }
 
 /*
+ * Measures both sides of a key that has a source.  The row is locked first and
+ * the snapshot taken then: of two that measure at once, the later one to record
+ * must not have looked earlier.
+ */
+static bool
+measure_locked(FunctionCallInfo fcinfo, Datum key, TimestampTz now, SyncstateObserved *observed)
+{
+	bool		measured;
+
+	if (syncstate_table_is_empty(TABLE_SOURCE))
+		return false;
+	(void) syncstate_read_holder(key, now, true);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	measured = syncstate_measure_sides(fcinfo, key, observed);
+	PopActiveSnapshot();
+	return measured;
+}
+
+/*
  * sync_state_observe(type_key, local_hash, remote_hash, local_absent, remote_absent)
  */
 Datum
@@ -119,14 +139,8 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	SyncstateObserved observed = syncstate_arg_observed(fcinfo, 1);
 	TimestampTz now = GetCurrentTimestamp();
 	MemoryContext caller = CurrentMemoryContext;
-	NullableDatum args[] = {
-		syncstate_datum(key),
-		syncstate_datum(TimestampTzGetDatum(now)),
-		observed.hash[SIDE_LOCAL],
-		observed.hash[SIDE_REMOTE],
-		syncstate_datum(BoolGetDatum(observed.given[SIDE_LOCAL])),
-		syncstate_datum(BoolGetDatum(observed.given[SIDE_REMOTE])),
-	};
+	NullableDatum args[6];
+	bool		measured = false;
 	SyncstateSides sides;
 	MemoryContext spi;
 	Jsonb	   *delta;
@@ -134,6 +148,14 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_state_observe()");
 
 	syncstate_connect();
+	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE])
+		measured = measure_locked(fcinfo, key, now, &observed);
+	args[0] = syncstate_datum(key);
+	args[1] = syncstate_datum(TimestampTzGetDatum(now));
+	args[2] = observed.hash[SIDE_LOCAL];
+	args[3] = observed.hash[SIDE_REMOTE];
+	args[4] = syncstate_datum(BoolGetDatum(observed.given[SIDE_LOCAL]));
+	args[5] = syncstate_datum(BoolGetDatum(observed.given[SIDE_REMOTE]));
 	if (syncstate_execute(STMT_OBSERVE, args, false) > 0)
 	{
 		ConflictChange change = conflict_change(0);
@@ -143,6 +165,10 @@ sync_state_observe(PG_FUNCTION_ARGS)
 			syncstate_log_conflicts(single_key(key).value, (Datum) 0, now, "vanished");
 		else if (change == CONFLICT_CLOSED)
 			syncstate_log_conflicts((Datum) 0, single_key(key).value, now, "vanished");
+
+		/* Equal sides may have become the bases; then so do their rows. */
+		if (measured && syncstate_same_text(sides.local, sides.remote))
+			syncstate_move_row_bases(fcinfo, key);
 	}
 	else
 	{

@@ -191,19 +191,39 @@ syncstate_parse_partial(JsonbContainer *object, SyncstatePartial *partial)
 	parse_object(object, partial, false);
 }
 
+/* In a batch, the context of an error names the state that it is in. */
+static void
+name_state(void *arg)
+{
+	const JsonbValue *key = arg;
+
+	if (key->type == jbvString)
+		errcontext("state of \"%.*s\"",
+				   pg_mbcliplen(key->val.string.val, key->val.string.len, 100),
+				   key->val.string.val);
+}
+
 static void
 parse_keyed(JsonbContainer *states, SyncstatePartial *partials)
 {
 	JsonbIterator *it = JsonbIteratorInit(states);
 	JsonbIteratorToken token;
 	JsonbValue	v;
+	JsonbValue	key = {.type = jbvNull};
 	SyncstatePartial *p = partials;
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = name_state,
+		.arg = &key,
+	};
 
+	error_context_stack = &context;
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		if (token != WJB_KEY)
 			continue;
-		set_type_key(p, &v);
+		key = v;
+		set_type_key(p, &key);
 		JsonbIteratorNext(&it, &v, true);
 		if (v.type != jbvBinary)
 			ereport(ERROR,
@@ -211,6 +231,16 @@ parse_keyed(JsonbContainer *states, SyncstatePartial *partials)
 					 errmsg("state must be a JSON object")));
 		syncstate_parse_partial(v.val.binary.data, p++);
 	}
+	error_context_stack = context.previous;
+}
+
+/* The type_key of an element, wherever in it; not a string if there is none. */
+static void
+find_type_key(JsonbContainer *element, JsonbValue *key)
+{
+	if (!JsonContainerIsObject(element) ||
+		getKeyJsonValueFromContainer(element, "type_key", 8, key) == NULL)
+		key->type = jbvNull;
 }
 
 static void
@@ -219,16 +249,25 @@ parse_list(JsonbContainer *states, SyncstatePartial *partials)
 	JsonbIterator *it = JsonbIteratorInit(states);
 	JsonbIteratorToken token;
 	JsonbValue	v;
+	JsonbValue	key = {.type = jbvNull};
 	SyncstatePartial *p = partials;
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = name_state,
+		.arg = &key,
+	};
 
+	error_context_stack = &context;
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		key.type = jbvNull;
 		if (v.type != jbvBinary)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("state must be a JSON object")));
+		find_type_key(v.val.binary.data, &key);
 		p->type_key = (Datum) 0;
 		parse_object(v.val.binary.data, p, true);
 		if (p->type_key == (Datum) 0)
@@ -237,6 +276,7 @@ parse_list(JsonbContainer *states, SyncstatePartial *partials)
 					 errmsg("an element of states has no type_key")));
 		p++;
 	}
+	error_context_stack = context.previous;
 }
 
 static int

@@ -22,13 +22,15 @@
  * whatever else bears that name, so syncstate_connect() first makes sure that
  * syncstate.sync_state is the extension's own and locks it; under that lock
  * the extension cannot be dropped.  The answer is remembered until a relcache
- * invalidation of that table; the callback only clears a flag.
+ * invalidation of that table; the callback only clears a flag.  (Tables that are
+ * read or written without SPI are found in the same way.)
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -36,11 +38,13 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/tuplestore.h"
 
 #include "syncstate.h"
@@ -540,6 +544,60 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"UPDATE syncstate.sync_feed f SET incarnation = $1",
 		1, {UUIDOID}
 	},
+	[STMT_ATTACH] = {
+		"INSERT INTO syncstate.sync_source AS s (type_key, local, remote, columns, key_columns, row_base, source_id, attached_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (type_key) DO UPDATE SET"
+		" local = EXCLUDED.local, remote = EXCLUDED.remote, columns = EXCLUDED.columns,"
+		" key_columns = EXCLUDED.key_columns, row_base = EXCLUDED.row_base,"
+		" source_id = EXCLUDED.source_id, attached_at = EXCLUDED.attached_at RETURNING s",
+		8, {TEXTOID, REGCLASSOID, REGCLASSOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, UUIDOID, TIMESTAMPTZOID}
+	},
+	[STMT_DETACH] = {
+		"DELETE FROM syncstate.sync_source s WHERE s.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_FORGET_ROW_BASES] = {
+		"DELETE FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_ROW_BASES] = {
+		"SELECT b.key_hash, b.row_hash FROM syncstate.sync_row_base b"
+		" WHERE b.type_key" EQ "$1 AND b.key_hash" EQ "ANY ($2)",
+		2, {TEXTOID, BYTEAARRAYOID}
+	},
+	[STMT_ANY_ROW_BASE] = {
+		"SELECT FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1 LIMIT 1",
+		1, {TEXTOID}
+	},
+	[STMT_NOTE_TRACKING] = {
+		"INSERT INTO syncstate.sync_tracking AS t (type_key, source_id, signature, verified_at)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (type_key) DO UPDATE SET source_id = EXCLUDED.source_id,"
+		" signature = EXCLUDED.signature, verified_at = EXCLUDED.verified_at",
+		4, {TEXTOID, UUIDOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[STMT_FORGET_TRACKING] = {
+		"DELETE FROM syncstate.sync_tracking t WHERE t.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
+	[STMT_FORGET_DELTAS] = {
+		"DELETE FROM syncstate.sync_tracking_delta d WHERE d.source_id" EQ "$1",
+		1, {UUIDOID},
+		.scans = true
+	},
+
+	/* What is deleted here is what is added up: a delta that somebody else folds counts once. */
+	[STMT_TAKE_DELTAS] = {
+		"DELETE FROM syncstate.sync_tracking_delta d RETURNING d.source_id, d.row_count, d.sum_high, d.sum_low",
+		0, {0},
+		.scans = true
+	},
+	[STMT_PUT_DELTA] = {
+		"INSERT INTO syncstate.sync_tracking_delta (source_id, row_count, sum_high, sum_low)"
+		" SELECT $1, $2, $3, $4"
+		" WHERE EXISTS (SELECT FROM syncstate.sync_source s WHERE s.source_id" EQ "$1)",
+		4, {UUIDOID, INT8OID, INT8OID, INT8OID},
+		.scans = true
+	},
 	[STMT_FIRST_INCARNATION] = {
 		"INSERT INTO syncstate.sync_feed (incarnation, pruned_xid) VALUES ($1, 0)",
 		1, {UUIDOID}
@@ -561,76 +619,138 @@ static const StatementText statements[NUM_STATEMENTS] = {
 static SPIPlanPtr plans[NUM_STATEMENTS];
 static bool planned[NUM_STATEMENTS];
 
-/* The table that all plans are bound to, as last looked up and found ours. */
-static Oid	state_relid = InvalidOid;
-static bool state_relid_valid = false;
+/* Tables of the extension, as last looked up and found to be its own. */
+static const char *const table_names[NUM_TABLES] = {
+	[TABLE_STATE] = "sync_state",
+	[TABLE_SOURCE] = "sync_source",
+	[TABLE_TRACKING] = "sync_tracking",
+	[TABLE_TRACKING_DELTA] = "sync_tracking_delta",
+	[TABLE_ROW_BASE] = "sync_row_base",
+};
+static Oid	table_oids[NUM_TABLES];
+static bool table_oids_valid[NUM_TABLES];
 
 static void
-invalidate_state_relid(Datum arg, Oid relid)
+invalidate_table_oids(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == state_relid)
-		state_relid_valid = false;
+	for (int i = 0; i < NUM_TABLES; i++)
+	{
+		if (relid == InvalidOid || relid == table_oids[i])
+			table_oids_valid[i] = false;
+	}
 }
 
 void
 syncstate_init_plans(void)
 {
-	CacheRegisterRelcacheCallback(invalidate_state_relid, (Datum) 0);
+	CacheRegisterRelcacheCallback(invalidate_table_oids, (Datum) 0);
 }
 
-/* OID of syncstate.sync_state, if that is a table of this extension. */
+/* OID of a table in schema syncstate, if it is one of this extension; InvalidOid: it is not. */
 static Oid
-find_state_relid(void)
+find_table(const char *name)
 {
 	Oid			namespace = get_namespace_oid("syncstate", true);
 	Oid			extension = get_extension_oid("syncstate", true);
-	Oid			relid = OidIsValid(namespace) ? get_relname_relid("sync_state", namespace) : InvalidOid;
+	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
 
 	if (!OidIsValid(relid) || !OidIsValid(extension) ||
 		getExtensionOfObject(RelationRelationId, relid) != extension)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table syncstate.sync_state of extension syncstate does not exist"),
-				 errhint("CREATE EXTENSION syncstate makes it.")));
+		return InvalidOid;
 	return relid;
 }
 
+static void
+report_missing_table(SyncstateTable table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table syncstate.%s of extension syncstate does not exist", table_names[table]),
+			 errhint("CREATE EXTENSION syncstate makes it.")));
+}
+
 /*
+ * Locks a table of the extension and returns its OID; InvalidOid if there is
+ * none.
+ *
  * Taking the lock is what makes invalidations arrive, so look again after it:
  * only a lock on what is still ours lets the plans be used.  The lock stays
  * until the transaction ends, as any statement's would.
  */
-static void
-lock_state_table(void)
+static Oid
+lock_table_if_exists(SyncstateTable table, LOCKMODE lockmode)
 {
 	for (;;)
 	{
-		if (!state_relid_valid)
+		if (!table_oids_valid[table])
 		{
-			state_relid = find_state_relid();
-			state_relid_valid = true;
+			table_oids[table] = find_table(table_names[table]);
+			if (!OidIsValid(table_oids[table]))
+				return InvalidOid;
+			table_oids_valid[table] = true;
 		}
-		LockRelationOid(state_relid, AccessShareLock);
-		if (state_relid_valid)
-			return;
-		UnlockRelationOid(state_relid, AccessShareLock);
+		LockRelationOid(table_oids[table], lockmode);
+		if (table_oids_valid[table])
+			return table_oids[table];
+		UnlockRelationOid(table_oids[table], lockmode);
 	}
+}
+
+/* The same for a table that must be there. */
+Oid
+syncstate_lock_table(SyncstateTable table, int lockmode)
+{
+	Oid			relid = lock_table_if_exists(table, lockmode);
+
+	if (!OidIsValid(relid))
+		report_missing_table(table);
+	return relid;
 }
 
 /* OID of syncstate.sync_state; after syncstate_connect(). */
 Oid
 syncstate_state_relid(void)
 {
-	Assert(OidIsValid(state_relid));
-	return state_relid;
+	Assert(OidIsValid(table_oids[TABLE_STATE]));
+	return table_oids[TABLE_STATE];
 }
 
 /* SPI_connect, ready for this file's statements. */
 void
 syncstate_connect(void)
 {
-	lock_state_table();
+	(void) syncstate_lock_table(TABLE_STATE, AccessShareLock);
 	SPI_connect();
+}
+
+/*
+ * Has a table never had a row, or did VACUUM give all of it back?  Cheap, and
+ * needs no snapshot.  A table that is not there, because the extension has not
+ * been updated yet to the version of its library, is empty.
+ */
+bool
+syncstate_table_is_empty(SyncstateTable table)
+{
+	Oid			relid = lock_table_if_exists(table, AccessShareLock);
+	Relation	rel;
+	bool		empty;
+
+	if (!OidIsValid(relid))
+		return true;
+	rel = table_open(relid, NoLock);
+	empty = RelationGetNumberOfBlocks(rel) == 0;
+	table_close(rel, NoLock);
+	return empty;
+}
+
+/* Runs a utility command, which needs no plan. */
+void
+syncstate_execute_utility(const char *command)
+{
+	int			code = SPI_execute(command, false, 0);
+
+	if (code != SPI_OK_UTILITY)
+		elog(ERROR, "SPI_execute failed for \"%s\": %s", command, SPI_result_code_string(code));
 }
 
 /* A plan that is kept for the life of the backend. */

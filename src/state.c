@@ -223,6 +223,8 @@ sync_state_reset(PG_FUNCTION_ARGS)
 	result = syncstate_return_datum(0, 1);
 	syncstate_finish_run(key, now, "superseded", syncstate_null());
 	syncstate_log_conflicts((Datum) 0, syncstate_key_array(&key, 1).value, now, "vanished");
+	if (!syncstate_table_is_empty(TABLE_ROW_BASE))
+		syncstate_execute(STMT_FORGET_ROW_BASES, args, false);
 	SPI_finish();
 
 	PG_RETURN_DATUM(result);

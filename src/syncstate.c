@@ -10,7 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 #ifndef SYNCSTATE_VERSION
 #error "SYNCSTATE_VERSION comes from syncstate.control, by way of the Makefile"
@@ -59,6 +59,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("syncstate");
 
 	syncstate_init_plans();
+	syncstate_init_tracking();
 }
 
 /*

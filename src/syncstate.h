@@ -19,8 +19,15 @@
  *	feed.c		the change feed
  *	notify.c	telling listeners of changes
  *	touch.c		the triggers of sync_state
+ *	pack.c		rows as bytes, and their hashes
+ *	digest.c	fingerprints of rows: sync_row_hash, sync_digest
+ *	sketch.c	sketches of rows, from which differences can be read
+ *	source.c	attached sources, and measuring them
+ *	track.c		the digest of a table, kept by triggers
+ *	diff.c		rows that differ between the sides of a source
  *	import.c	adopting a hand-made table
  *	admin.c		pruning and repairing
+ *	canonical.c	hashes of documents (RFC 8785) and of text
  *
  *-------------------------------------------------------------------------
  */
@@ -208,11 +215,35 @@ typedef enum SyncstateStatement
 	STMT_NOTE_PRUNED,
 	STMT_NEW_INCARNATION,
 	STMT_FIRST_INCARNATION,
+	STMT_ATTACH,
+	STMT_DETACH,
+	STMT_FORGET_ROW_BASES,
+	STMT_ROW_BASES,
+	STMT_ANY_ROW_BASE,
+	STMT_NOTE_TRACKING,
+	STMT_FORGET_TRACKING,
+	STMT_FORGET_DELTAS,
+	STMT_TAKE_DELTAS,
+	STMT_PUT_DELTA,
 	STMT_MEND_CHANGED_XID,
 	NUM_STATEMENTS
 } SyncstateStatement;
 
+/* Tables that are also reached by OID. */
+typedef enum SyncstateTable
+{
+	TABLE_STATE,
+	TABLE_SOURCE,
+	TABLE_TRACKING,
+	TABLE_TRACKING_DELTA,
+	TABLE_ROW_BASE,
+	NUM_TABLES
+} SyncstateTable;
+
 extern void syncstate_init_plans(void);
+extern Oid	syncstate_lock_table(SyncstateTable table, int lockmode);
+extern bool syncstate_table_is_empty(SyncstateTable table);
+extern void syncstate_execute_utility(const char *command);
 extern void syncstate_connect(void);
 extern Oid	syncstate_state_relid(void);
 extern uint64 syncstate_execute(SyncstateStatement statement,

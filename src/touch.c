@@ -361,6 +361,8 @@ syncstate_entomb(PG_FUNCTION_ARGS)
 	syncstate_execute(STMT_ENTOMB, args, false);
 	syncstate_execute(STMT_FORGET_RUNS, args, false);
 	syncstate_execute(STMT_FORGET_CONFLICTS, args, false);
+	if (!syncstate_table_is_empty(TABLE_ROW_BASE))
+		syncstate_execute(STMT_FORGET_ROW_BASES, args, false);
 	SPI_finish();
 
 	return PointerGetDatum(NULL);

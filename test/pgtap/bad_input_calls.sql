@@ -113,6 +113,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_state_update('article', '{"created_at": "2026-01-01"}') $$, '22023', '"created_at"'),
 	($$ SELECT sync_state_update('article', '{"local_hash": "ok", "nonsense": null}') $$, '22023', '"nonsense"'),
 	($$ SELECT sync_state_update('article', jsonb_build_object(repeat('x', 100000), 1)) $$, '22023', 'x'),
+	($$ SELECT sync_state_update('article', ('{"sync_progress": ' || repeat('[', 100000) || repeat(']', 100000) || '}')::jsonb) $$, '54001', 'stack depth'),
 	($$ SELECT sync_state_update('article', '{"sync_status": "done"}') $$, '23514', 'sync_status'),
 	($$ SELECT sync_state_update('article', '{"sync_status": ""}') $$, '23514', 'sync_status'),
 	($$ SELECT sync_state_update('article', '{"conflict_status": "yes"}') $$, '23514', 'conflict_status'),
@@ -221,6 +222,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT * FROM sync_state_claim(-2147483648) $$, '22023', 'max_keys'),
 	($$ SELECT * FROM sync_state_claim(retry_after => NULL) $$, '22004', 'retry_after'),
 	($$ SELECT * FROM sync_state_claim(retry_after => '-1 second') $$, '22023', 'retry_after'),
+	($$ SELECT * FROM sync_state_claim(retry_after => '200000 years') $$, '22008', 'out of range'),
 	($$ SELECT * FROM sync_state_detect_interrupted(NULL) $$, '22004', 'as_of'),
 	($$ SELECT * FROM sync_state_changed_since(NULL) $$, '22004', 'since'),
 	($$ SELECT sync_state_action('a', 'b', 'c', 'd', NULL) $$, '22004', 'synced'),
@@ -250,6 +252,10 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_state_import('t.missing') $$, '42P01', 'missing'),
 	($$ SELECT * FROM sync_state_prune(NULL) $$, '22004', 'older_than'),
 	($$ SELECT * FROM sync_state_prune('-1 day') $$, '22023', 'older_than');
+-- Documents with numbers that have no canonical form.
+INSERT INTO t.bad (call, state, message) VALUES
+	($$ SELECT sync_hash('[9007199254740993]') $$, '22023', '9007199254740993'),
+	($$ SELECT sync_hash('{"a": 1e400}') $$, '22023', '1000');
 -- The setting has the same bounds, and the prefix no other setting.
 INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 0 $$, '22023', 'syncstate\.lease'),
@@ -258,7 +264,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(326);
+SELECT plan(336);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things
@@ -276,6 +282,14 @@ CREATE TABLE t.before AS SELECT t.memory();
 SELECT matches(t.attempt(call), '^(' || state || ') .*(' || message || ')', left(regexp_replace(call, '\s+', ' ', 'g'), 110))
   FROM t.bad ORDER BY n;
 
+SELECT is_empty(
+	$$ SELECT p.proname FROM pg_depend d JOIN pg_proc p ON (p.oid = d.objid)
+	    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND p.pronamespace <> 'syncstate'::regnamespace
+	      -- any text is good for these, NULL too
+	      AND p.pronargs > 0 AND p.proname NOT IN ('sync_state_plan', 'sync_state_list')
+	      AND NOT EXISTS (SELECT FROM t.bad WHERE call ~ ('\m' || p.proname || '\(')) $$,
+	'every public function was given bad input');
 SELECT is_empty($$ SELECT call, t.attempt(call) FROM t.bad WHERE t.attempt(call) !~ '^..... [^A-Z].*[^.]$' $$,
 	'messages begin in lower case and end without a full stop');
 SELECT results_eq('SELECT t.memory()', 'SELECT memory FROM t.before', 'after all of this every row is what it was');
@@ -297,6 +311,21 @@ SELECT is_empty(
 	    WHERE t.hint('SELECT sync_state_update(''article'', ''{"zzzzzzzzzzzzzzz": 1}'')') !~ ('\m' || field || '\M') $$,
 	'and the hint lists all eight');
 SELECT matches(t.hint($$ SELECT sync_state_update_many('{"a": {"localhash": "x"}}') $$), 'local_hash', 'in a batch, too');
+-- In a batch the context names the state.
+CREATE FUNCTION t.context(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE context text;
+BEGIN
+	EXECUTE call; RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT; RETURN split_part(context, E'\n', 1);
+END $$;
+SELECT is(t.context(format('SELECT sync_state_update_many(%L)', states)), 'state of "b"', 'which state it is: ' || states)
+  FROM (VALUES
+	(1, '{"a": {"local_hash": "x"}, "b": {"local_hash": 5}}'),
+	(2, '{"a": {}, "b": {"colour": "x"}, "c": {}}'),
+	(3, '[{"type_key": "b", "a": 1}, {"type_key": "a"}]'),
+	(4, '[{"type_key": "a"}, {"last_sync_at": "never", "type_key": "b"}]')) AS bad (n, states) ORDER BY n;
+SELECT unalike(t.context($$ SELECT sync_state_update_many('[{"type_key": "a"}, {"local_hash": "x"}]') $$), 'state of%', 'where none is told, none is named');
 
 -- Whatever failed, the next call works.
 SELECT is((sync_state_update('article', '{"local_hash": "b"}')).local_hash, 'b', 'the session is as good as before');

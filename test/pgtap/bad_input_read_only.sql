@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(41);
+SELECT plan(42);
 
 CREATE SCHEMA t;
 -- The result of a call in a READ ONLY transaction: a subtransaction that is made READ ONLY and then undone.
@@ -45,6 +45,7 @@ INSERT INTO t.call (expected, call) VALUES
 	('works', $$SELECT * FROM sync_state_changes()$$),
 	('works', $$SELECT * FROM sync_state_changes(sync_state_cursor(), 10)$$),
 	('works', $$SELECT sync_state_version()$$),
+	('works', $$SELECT sync_hash('{}'), sync_hash_text('')$$),
 	('25006', $$SELECT sync_state_update('article', '{"local_hash": "b"}')$$),
 	('25006', $$SELECT sync_state_update_many('{"article": {"local_hash": "b"}}')$$),
 	('25006', $$SELECT sync_state_observe('article', 'b')$$),

@@ -22,6 +22,8 @@ CREATE VIEW t.relation AS
 -- ---------------------------------------------------------------------------------------------
 CREATE TABLE t.signature (name text, arguments text, result text, volatility text);
 INSERT INTO t.signature VALUES
+('sync_hash', 'doc jsonb', 'text', 'immutable'),
+('sync_hash_text', 'value text', 'text', 'immutable'),
 ('sync_state_changes', 'cursor text DEFAULT NULL::text, max_rows integer DEFAULT 1000', 'SETOF syncstate.sync_change', 'stable'),
 ('sync_state_cursor', '', 'text', 'stable'),
 ('sync_state_import', 'source regclass', 'integer', 'volatile'),

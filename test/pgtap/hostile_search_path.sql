@@ -8,7 +8,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(89);
+SELECT plan(94);
 
 -- The tests' own path: pg_temp is searched last, so that what is planted there does not catch pgTAP.
 SET LOCAL search_path = pg_catalog, public, pg_temp;
@@ -134,6 +134,7 @@ INSERT INTO t.hand_made VALUES ('imported', 'a', '2026-01-01', 'in_sync', '{"a":
 CREATE TABLE t.call (n serial, call text, expected text DEFAULT 'ok');
 INSERT INTO t.call (call) VALUES
 	($$SELECT public.sync_state_version()$$),
+	($$SELECT public.sync_hash('{"b": [1.50, "x"], "a": null}'), public.sync_hash_text('x')$$),
 	($$SELECT public.sync_state_action('a', 'b', 'c', 'd'), public.sync_state_detail('a', 'b', 'c', 'd', true)$$),
 	($$SELECT public.sync_state_observe('article', 'a', 'a')$$),
 	($$SELECT public.sync_state_observe('article', 'b', 'c')$$),
@@ -247,6 +248,36 @@ END $$;
 SELECT unalike(t.all_calls('clean') || t.all_calls('hostile'), '%planted%', 'all calls again, under a clean and then under the hostile path');
 SELECT is((SELECT state || answers FROM t.outcome WHERE path = 'hostile'), (SELECT state || answers FROM t.outcome WHERE path = 'clean'),
           'both leave the same state and give the same answers');
+
+-- ---------------------------------------------------------------------------------------------
+-- Installed into that very schema: nothing that the scripts make goes by what is planted there
+-- ---------------------------------------------------------------------------------------------
+-- A script is run with pg_catalog first, so that only what fits better than pg_catalog's own could be taken.
+CREATE FUNCTION hostile.better(numeric, int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'planted operator' USING ERRCODE = 'PLANT'; END $$;
+CREATE OPERATOR hostile.> (FUNCTION = hostile.better, LEFTARG = numeric, RIGHTARG = int);
+CREATE FUNCTION t.script_would_take() RETURNS text LANGUAGE plpgsql SET search_path = hostile, pg_temp AS $$
+BEGIN RETURN 1.5 > 1; EXCEPTION WHEN SQLSTATE 'PLANT' THEN RETURN 'what is planted'; END $$;
+SELECT is(t.script_would_take(), 'what is planted', 'under the path of a script an operator that fits better is taken');
+DROP EXTENSION syncstate;
+CREATE EXTENSION syncstate SCHEMA hostile;
+SELECT is_empty(
+	$$ WITH member AS (SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+	                      AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate')),
+	   planted AS (SELECT i.classid, i.objid FROM pg_depend i WHERE i.refclassid = 'pg_namespace'::regclass AND i.classid <> 'pg_extension'::regclass
+	                  AND i.refobjid IN ('hostile'::regnamespace, pg_my_temp_schema())
+	                  AND (i.classid, i.objid) NOT IN (SELECT classid, objid FROM member)),
+	   dependent AS (SELECT d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid FROM pg_depend d JOIN planted p ON (p.classid, p.objid) = (d.refclassid, d.refobjid))
+	   SELECT pg_describe_object(classid, objid, objsubid), pg_describe_object(refclassid, refobjid, 0) FROM dependent
+	    WHERE (classid, objid) IN (SELECT classid, objid FROM member)
+	       OR (classid = 'pg_constraint'::regclass AND objid IN (SELECT oid FROM pg_constraint WHERE connamespace = 'syncstate'::regnamespace))
+	       OR (classid = 'pg_attrdef'::regclass AND objid IN (SELECT a.oid FROM pg_attrdef a JOIN pg_class c ON c.oid = a.adrelid WHERE c.relnamespace = 'syncstate'::regnamespace))
+	       OR (classid = 'pg_rewrite'::regclass AND objid IN (SELECT r.oid FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = 'syncstate'::regnamespace)) $$,
+	'no function, table, CHECK, default or view depends on anything planted');
+UPDATE t.call SET call = replace(call, 'public.', 'hostile.');
+SELECT is_empty($$ SELECT call, outcome FROM (SELECT call, n, t.hostile(call) AS outcome FROM t.call ORDER BY n) c WHERE outcome ~ 'planted' $$,
+	'all calls once more, in the functions'' new place');
+SELECT cmp_ok((SELECT count(*) FROM syncstate.sync_state), '>', 5::bigint, '... leave what they should');
 
 SELECT * FROM finish();
 ROLLBACK;

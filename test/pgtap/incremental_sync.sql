@@ -6,7 +6,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(44);
+SELECT plan(45);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.plan() RETURNS text LANGUAGE sql AS $$
@@ -68,6 +68,8 @@ SELECT is(t.plan_for('{article,page}', '{NULL,h2}', '{h2,NULL}'), 'article:PUSH/
 SELECT is(t.plan_for('{article,page}', NULL, '{h5,h2}'), 'article:PULL/edit page:NO_CHANGE/unchanged',
           'a NULL array says that the side was not observed: the stored hashes count');
 SELECT is(t.plan_for('{article}', NULL, NULL), 'article:NO_CHANGE/unchanged', 'neither side was: the stored state');
+SELECT results_eq($$ SELECT type_key FROM sync_state_plan_for('{tag,page,b}', '{h1,h2,h1}', NULL, true) $$,
+                  $$ VALUES ('article'), ('author'), ('b'), ('page'), ('tag') $$, 'in key order, what is listed and what is not');
 SELECT is(t.plan_for('{article}', '{h2}', '{h2}', true),
           'article:NO_CHANGE/unchanged author:NO_CHANGE/both_deleted page:NO_CHANGE/both_deleted',
           'complete listings: what is not in them is gone');

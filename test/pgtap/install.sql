@@ -6,7 +6,7 @@ SET LOCAL client_min_messages = warning;
 SET LOCAL search_path = public, pg_temp;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(152);
+SELECT plan(155);
 
 CREATE ROLE syncstate_test_owner;
 CREATE ROLE syncstate_test_reader;
@@ -89,6 +89,7 @@ SELECT is(t.as_role('syncstate_test_owner', call), 'ok', 'the owner can: ' || ca
 CREATE TABLE t.call (n serial, kind text, call text);
 INSERT INTO t.call (kind, call) VALUES
 	('pure', $$SELECT sync_state_version()$$),
+	('pure', $$SELECT sync_hash('{}'), sync_hash_text('')$$),
 	('pure', $$SELECT sync_state_action('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT sync_state_detail('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT * FROM sync_state_compare('{"a": 1}', '{}')$$),

@@ -8,7 +8,7 @@ SET LOCAL application_name = 'worker-7';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(29);
+SELECT plan(35);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -47,6 +47,12 @@ SELECT set_eq($$ SELECT sync_state_detect_interrupted(clock_timestamp() + interv
               ARRAY['alive', 'by-hand', 'dead', 'dead-too'], 'six minutes from now the default lease of five will have ended too');
 SELECT set_eq($$ SELECT sync_state_detect_interrupted(clock_timestamp() - interval '3 minutes') $$,
               ARRAY['by-hand'], 'three minutes ago all leases were good');
+SELECT results_eq($$ SELECT k, i FROM syncstate.sync_state s, unnest('{-1,0}'::int[]) i,
+                             sync_state_detect_interrupted(s.lease_expires_at + i * interval '1 microsecond') k
+                      WHERE s.type_key = 'alive' AND k = 'alive' $$,
+                  $$ VALUES ('alive', 0) $$, 'a lease is good until its end, and not at its end');
+SELECT results_eq($$ SELECT sync_state_detect_interrupted(as_of => 'infinity') $$,
+                  $$ VALUES ('alive'), ('by-hand'), ('dead'), ('dead-too') $$, 'they come in key order');
 SELECT set_eq($$ SELECT sync_state_detect_interrupted(as_of => 'infinity') $$,
               ARRAY['alive', 'by-hand', 'dead', 'dead-too'], 'at the end of time none will be');
 
@@ -66,8 +72,14 @@ SELECT results_eq(
 	$$ SELECT i.since FROM syncstate.sync_interrupted i WHERE i.type_key = 'dead' $$,
 	$$ SELECT lease_expires_at FROM syncstate.sync_state WHERE type_key = 'dead' $$,
 	'it is interrupted since its lease ended');
-SELECT isnt((SELECT since FROM syncstate.sync_interrupted WHERE type_key = 'by-hand'), NULL,
-            'a run without a lease has a "since" as well');
+SELECT cmp_ok((sync_state_update('by-hand', '{"sync_progress": {"page": 1}}')).updated_at, '>', (sync_state_get('by-hand')).created_at,
+              'a run without a lease was last heard of when its row was last written');
+SELECT is((SELECT since FROM syncstate.sync_interrupted WHERE type_key = 'by-hand'), (sync_state_get('by-hand')).updated_at, '... and is interrupted since then');
+
+SELECT is((sync_state_update('stopped', '{"sync_status": "syncing"}')).run_number, 1, 'another "syncing" by hand, on a key that has had a run');
+SELECT results_eq($$ SELECT owner, reason, run_id FROM syncstate.sync_interrupted WHERE type_key = 'stopped' $$,
+	$$ VALUES (NULL::text, 'no_lease', NULL::uuid) $$, '... is not said to be by who ran that one');
+SELECT is((sync_state_rollback('stopped')).sync_status, 'failed', '(stopped again)');
 
 -- Detection writes nothing.
 CREATE TABLE t.before AS SELECT * FROM syncstate.sync_state;

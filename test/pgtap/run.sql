@@ -7,7 +7,7 @@ SET LOCAL application_name = 'tests';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(175);
+SELECT plan(188);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -51,6 +51,10 @@ SELECT matches((SELECT run_id::text FROM t.first), '^[0-9a-f]{8}-[0-9a-f]{4}-[47
 SELECT results_eq($$ SELECT last_synced_hash, last_synced_remote_hash, local_hash, remote_hash FROM sync_state_get('a') $$,
 	$$ VALUES ('l', 'r', 'l', 'r') $$, 'hashes and bases are untouched');
 SELECT is((SELECT owner FROM sync_state_begin('b', owner => 'worker-1')), 'worker-1', 'an owner can be given');
+SET LOCAL application_name = '';
+SELECT is((SELECT owner FROM sync_state_begin('b2')), NULL, 'who has no name is not told');
+SELECT unalike(t.error($$ SELECT * FROM sync_state_begin('b2') $$), '%owner%', '... nor named to others');
+SET LOCAL application_name = 'tests';
 SELECT is((SELECT run_number FROM sync_state_begin('c', '90 seconds')), 1, 'a run with a lease');
 SELECT is((SELECT s.lease_expires_at - r.started_at FROM syncstate.sync_state s JOIN syncstate.sync_run r USING (type_key, run_id) WHERE type_key = 'c'),
           interval '90 seconds', '... counts from its start');
@@ -171,6 +175,7 @@ SELECT is((sync_state_rollback('held', force => true)).last_synced_hash, 'h', 'r
 SELECT is(t.history('held'), '1 failed, 2 rolled_back', '... and ends the run');
 SELECT is(t.begin('held'), 3, 'another run');
 SELECT t.run('held') AS run \gset
+SELECT isnt(sync_state_checkpoint('held', :'run', '{"step": 1}'), NULL, '... with a checkpoint');
 SELECT results_eq($$ SELECT sync_status, run_id, last_sync_at, last_synced_hash, last_synced_remote_hash, sync_progress FROM sync_state_reset('held', force => true) $$,
 	$$ VALUES ('new', NULL::uuid, NULL::timestamptz, NULL, NULL, NULL::jsonb) $$, 'reset with force forgets bases, time and progress');
 SELECT is(t.history('held'), '1 failed, 2 rolled_back, 3 superseded', '... and ends the run');
@@ -231,14 +236,21 @@ SELECT is(sync_state_observe('chain', 'h9')->>'local_hash', 'h9', 'an edit is ob
 SELECT isnt(sync_state_checkpoint('chain', t.run('chain'), '{"at": 7}'), NULL, '... which leaves a checkpoint');
 SELECT is(t.end_lease('chain'), 'syncing', '... and is interrupted');
 SELECT is(t.carried('chain'), '8: {"at": 7}, moved true', 'what counts is what the run had seen when it began');
+SELECT isnt(sync_state_checkpoint('chain', t.run('chain'), '{"at": 8}'), NULL, 'the eighth leaves a checkpoint');
+SELECT is((sync_state_fail('chain', t.run('chain'))).sync_status, 'failed', '... and fails');
+SELECT is(sync_state_observe('chain', remote_hash => 'r2')->>'remote_hash', 'r2', 'the other side is edited');
+SELECT is(t.carried('chain'), '9: {"at": 8}, moved true', '... which counts as well');
+SELECT is((sync_state_fail('chain', t.run('chain'))).sync_status, 'failed', 'fails');
+SELECT is(sync_state_observe('chain', remote_absent => true)->>'remote_hash', NULL, 'the other side is deleted');
+SELECT is(t.carried('chain'), '10: {"at": 8}, moved true', '... and so does that');
 SELECT is((sync_state_rollback('chain', t.run('chain'))).sync_progress, NULL, 'a rollback');
-SELECT is(t.carried('chain'), '9: from the beginning, moved false', '... leaves nothing to carry, so nothing that could mislead');
+SELECT is(t.carried('chain'), '11: from the beginning, moved false', '... leaves nothing to carry, so nothing that could mislead');
 SELECT is((sync_state_fail('chain', t.run('chain'))).sync_progress, NULL, 'a failure without a checkpoint');
-SELECT is(t.carried('chain'), '10: from the beginning, moved false', '... neither');
-SELECT isnt(sync_state_checkpoint('chain', t.run('chain'), '{"at": 10}'), NULL, 'a checkpoint');
+SELECT is(t.carried('chain'), '12: from the beginning, moved false', '... neither');
+SELECT isnt(sync_state_checkpoint('chain', t.run('chain'), '{"at": 12}'), NULL, 'a checkpoint');
 SELECT is((sync_state_fail('chain', t.run('chain'))).sync_status, 'failed', '... of a run that fails');
 DELETE FROM syncstate.sync_run WHERE type_key = 'chain';
-SELECT is(t.carried('chain'), '11: {"at": 10}, moved unknown', 'the run that left the checkpoint is not in the history: nobody can say');
+SELECT is(t.carried('chain'), '13: {"at": 12}, moved unknown', 'the run that left the checkpoint is not in the history: nobody can say');
 SELECT is((sync_state_update('byhand', '{"sync_status": "modified", "sync_progress": {"at": 1}}')).sync_progress, '{"at": 1}'::jsonb,
           'a checkpoint on a key that is neither interrupted nor failed');
 SELECT is(t.carried('byhand'), '1: from the beginning, moved false', '... is not carried');
@@ -253,6 +265,11 @@ INSERT INTO syncstate.sync_run (type_key, run_number, run_id, started_at, finish
 VALUES ('behind', 41, gen_random_uuid(), '2026-01-01Z', '2026-01-02Z', 'synced');
 SELECT is(t.begin('behind'), 42, '... the next run is above both');
 SELECT is((sync_state_update('behind', '{"local_hash": "a"}')).run_number, 42, '... and the row has caught up');
+SELECT isnt(sync_state_checkpoint('behind', t.run('behind'), '{"at": 1}'), NULL, 'that run leaves a checkpoint');
+SELECT is((sync_state_fail('behind', t.run('behind'))).sync_status, 'failed', '... and fails');
+INSERT INTO syncstate.sync_run (type_key, run_number, run_id, started_at, finished_at, outcome)
+VALUES ('behind', 50, gen_random_uuid(), '2026-01-01Z', '2026-01-02Z', 'synced');
+SELECT is((SELECT run_number FROM sync_state_resume('behind')), 51, 'resume goes above the history, too');
 
 -- ---------------------------------------------------------------------------------------------
 -- 7. claim, for worker pools

@@ -9,7 +9,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(117);
+SELECT plan(125);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.bases(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -158,6 +158,20 @@ SELECT is(sync_state_update_many('{"g": {"last_sync_at": "2026-01-02T00:00:00Z"}
                                    "h": {"last_sync_at": "2026-01-02T00:00:00Z", "last_synced_hash": "mine"}}'), 2,
           'a batch in which one names a base and one does not');
 SELECT is(t.bases('g') || ', ' || t.bases('h'), 'L R, mine R', '... each by its own keys');
+-- They insert with a changed_xid, as a restore does; for a key that is new to them the rule holds all the same.
+SELECT is((sync_state_update(key, state::jsonb)).type_key, key, 'an unknown key by update: ' || state)
+  FROM (VALUES ('n1', '{"local_hash": "L", "remote_hash": "R", "last_sync_at": "2026-01-01T00:00:00Z"}'),
+	       ('n2', '{"local_hash": "L", "remote_hash": "R", "last_sync_at": "2026-01-01T00:00:00Z", "last_synced_hash": "mine"}'),
+	       ('n3', '{"local_hash": "L", "remote_hash": "R", "last_sync_at": "2026-01-01T00:00:00Z", "last_synced_remote_hash": null}'),
+	       ('n4', '{"local_hash": "L", "last_sync_at": "2026-01-01T00:00:00Z"}'),
+	       ('n5', '{"local_hash": "L", "remote_hash": "R", "last_sync_at": null}'),
+	       ('n6', '{"local_hash": "L", "remote_hash": "R"}')) AS new (key, state) ORDER BY key;
+SELECT is(sync_state_update_many('{
+	"o1": {"local_hash": "L", "remote_hash": "R", "last_sync_at": "2026-01-01T00:00:00Z"},
+	"o2": {"local_hash": "L", "remote_hash": "R", "last_sync_at": null}}'), 2, 'two more in a batch');
+SELECT results_eq($$ SELECT k || ': ' || t.bases(k) FROM unnest('{n1,n2,n3,n4,n5,n6,o1,o2}'::text[]) k ORDER BY k $$,
+	ARRAY['n1: L R', 'n2: mine R', 'n3: L -', 'n4: L -', 'n5: - -', 'n6: - -', 'o1: L R', 'o2: - -'],
+	'with a time, bases that are not given follow, and those that are stay, a null too; without one, none does');
 
 -- ---------------------------------------------------------------------------------------------
 -- 3. INSERT: an application's, and a restore

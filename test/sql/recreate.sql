@@ -6,8 +6,22 @@ CREATE EXTENSION syncstate;
 SELECT sync_status FROM sync_state_mark_synced('article', 'a', 'a');
 SELECT run_number FROM sync_state_begin('article');
 SELECT sync_state_observe('article', 'b')->>'action' AS action;
+SELECT sync_state_forget('page');
 DROP EXTENSION syncstate;
 SELECT to_regnamespace('syncstate') IS NULL AS schema_is_gone;
+
+-- A function of the library that outlives the extension finds no table, and does not go over to one
+-- of that name which somebody has planted.
+CREATE FUNCTION stray_forget(text, boolean) RETURNS boolean LANGUAGE c AS 'syncstate', 'sync_state_forget';
+SELECT stray_forget('page', true);
+CREATE SCHEMA syncstate;
+CREATE TABLE syncstate.sync_state (type_key text PRIMARY KEY, sync_status text, lease_expires_at timestamptz);
+INSERT INTO syncstate.sync_state VALUES ('page');
+SELECT stray_forget('page', true);
+SELECT type_key FROM syncstate.sync_state;
+DROP TABLE syncstate.sync_state;
+DROP SCHEMA syncstate;
+DROP FUNCTION stray_forget;
 
 -- The same schema: a fresh memory.
 CREATE EXTENSION syncstate;

@@ -1,0 +1,539 @@
+/*-------------------------------------------------------------------------
+ *
+ * diff.c
+ *		Rows that differ between the two sides of a source: sync_source_diff,
+ *		sync_source_diff3, and the bases of single rows.
+ *
+ * First both sides make a sketch, which costs hardly more than a digest and says
+ * as well whether they are equal.  From how many of its cells are empty follows
+ * how large the next one has to be, if it cannot be decoded.  It yields hashes of
+ * keys; the keys themselves are then looked up by those.  Where a sketch would
+ * have to be larger than MOST_SKETCH_CELLS, both sides list all keys with the
+ * digest of their rows instead, and the lists are joined.  Either way what
+ * crosses the wire is made where the rows are.
+ *
+ * All of it is by one snapshot, and a foreign server that keeps one for the
+ * transaction (postgres_fdw does) is asked by one as well.
+ *
+ * Rows of one key are compared by their digest, so that a key which is not unique
+ * does no harm.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "sketch.h"
+#include "source.h"
+
+PG_FUNCTION_INFO_V1(sync_source_diff);
+PG_FUNCTION_INFO_V1(sync_source_diff3);
+
+#define FIRST_SKETCH_CELLS 1024
+#define MOST_SKETCH_CELLS 262144
+
+/* Where nothing is known of how many differences there are, so much larger. */
+#define SKETCH_GROWTH 16
+
+/* A key that differs. */
+typedef struct Difference
+{
+	bytea	   *key_hash;
+	Datum		key;			/* jsonb */
+	text	   *digest[2];		/* of its rows on each side; NULL: there are none */
+} Difference;
+
+/* What the statements of a source are put together from. */
+typedef struct DiffJob
+{
+	FunctionCallInfo fcinfo;
+	SyncstateSource source;
+	char	   *schema;			/* of the public functions */
+	char	   *table[2];
+	List	   *columns;
+	List	   *key;
+
+	/* The result. */
+	int64		ndifferences;
+	Difference *differences;
+} DiffJob;
+
+static void
+begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
+{
+	memset(job, 0, sizeof(DiffJob));
+	job->fcinfo = fcinfo;
+	job->source = *source;
+	if (!OidIsValid(source->relid[SIDE_REMOTE]))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" has no remote side", text_to_cstring(source->type_key)),
+				 errhint("Attach it with remote.")));
+	job->schema = syncstate_function_schema(fcinfo);
+	job->columns = syncstate_source_columns(source);
+	job->key = syncstate_source_key(source);
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		syncstate_require_columns(source, side, job->columns);
+		syncstate_require_columns(source, side, job->key);
+		job->table[side] = syncstate_source_table(source, side);
+	}
+}
+
+/* ---------------------------------------------------------------- sketches */
+
+static bytea *
+sketch_side(DiffJob *job, int side, int cells)
+{
+	char	   *query = psprintf("SELECT %s.sync_sketch(%d, %d, %s, %s) FROM %s AS x",
+								 job->schema, cells, list_length(job->key),
+								 syncstate_column_list(job->key, "x.%s"),
+								 syncstate_column_list(job->columns, "x.%s"),
+								 job->table[side]);
+
+	syncstate_run_query(&job->source, side, query, 0, NULL, NULL);
+	return DatumGetByteaPP(syncstate_result(0, 1).value);
+}
+
+/*
+ * How many cells to try next.  Every element is in 4 of m cells, so of d elements
+ * a share of exp(-4 d / m) is left empty.
+ */
+static int
+next_cells(int cells, const SyncstateSketchDiff *diff)
+{
+	double		elements;
+
+	if (diff->empty * cells < 4)
+		return cells * SKETCH_GROWTH;
+	elements = -log(diff->empty) * cells / 4;
+	return (int) Max(elements * 1.7, cells * 1.5);
+}
+
+/* Keys that differ, by sketches; false: there are too many. */
+static bool
+diff_by_sketch(DiffJob *job, SyncstateSketchDiff *diff)
+{
+	int			cells = FIRST_SKETCH_CELLS;
+
+	while (cells <= MOST_SKETCH_CELLS)
+	{
+		bytea	   *local = sketch_side(job, SIDE_LOCAL, cells);
+		bytea	   *remote = sketch_side(job, SIDE_REMOTE, cells);
+
+		*diff = syncstate_sketch_diff(local, remote);
+		if (diff->decoded)
+			return true;
+		cells = next_cells(cells, diff);
+	}
+	return false;
+}
+
+static bytea *
+hash_bytes(SyncstateHash hash)
+{
+	bytea	   *bytes = palloc(VARHDRSZ + SYNCSTATE_HASH_LENGTH);
+
+	SET_VARSIZE(bytes, VARHDRSZ + SYNCSTATE_HASH_LENGTH);
+	syncstate_store_hash(VARDATA(bytes), hash);
+	return bytes;
+}
+
+/* pg_catalog.jsonb_build_object('id', x.k1, ...): the key of a row whose columns bear numbers */
+static char *
+key_object(DiffJob *job, const char *alias)
+{
+	StringInfoData object;
+	ListCell   *cell;
+
+	initStringInfo(&object);
+	appendStringInfoString(&object, "pg_catalog.jsonb_build_object(");
+	foreach(cell, job->key)
+		appendStringInfo(&object, "%s%s::pg_catalog.text, %s.k%d", foreach_current_index(cell) > 0 ? ", " : "",
+						 quote_literal_cstr(lfirst(cell)), alias, foreach_current_index(cell));
+	appendStringInfoChar(&object, ')');
+	return object.data;
+}
+
+/* "x.id AS k0, ..." or "alias.k0, ..." */
+static char *
+key_columns(DiffJob *job, const char *alias, bool define)
+{
+	StringInfoData list;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	foreach(cell, job->key)
+	{
+		if (foreach_current_index(cell) > 0)
+			appendStringInfoString(&list, ", ");
+		if (define)
+			appendStringInfo(&list, "%s.%s AS k%d", alias, quote_identifier(lfirst(cell)), foreach_current_index(cell));
+		else
+			appendStringInfo(&list, "%s.k%d", alias, foreach_current_index(cell));
+	}
+	return list.data;
+}
+
+/*
+ * A side's keys (k0 ...) with the digest of their rows (d); condition: which, or
+ * "".  A foreign server does the grouping.
+ */
+static char *
+grouped_side(DiffJob *job, int side, const char *condition)
+{
+	return psprintf("SELECT %s, %s.sync_digest(%s) AS d FROM %s AS x%s GROUP BY %s",
+					key_columns(job, "x", true), job->schema,
+					syncstate_column_list(job->columns, "x.%s"), job->table[side], condition,
+					syncstate_column_list(job->key, "x.%s"));
+}
+
+static int
+compare_differences(const void *a, const void *b)
+{
+	return memcmp(VARDATA_ANY(((const Difference *) a)->key_hash),
+				  VARDATA_ANY(((const Difference *) b)->key_hash), SYNCSTATE_HASH_LENGTH);
+}
+
+static Difference *
+find_difference(DiffJob *job, Datum key_hash)
+{
+	Difference	wanted = {.key_hash = DatumGetByteaPP(key_hash)};
+
+	return bsearch(&wanted, job->differences, job->ndifferences, sizeof(Difference), compare_differences);
+}
+
+/* Looks up the keys that one side has, of those found by their hash. */
+static void
+look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
+{
+	NullableDatum *hashes = palloc_array(NullableDatum, diff->nkeys + 1);
+	Oid			argtypes[] = {BYTEAARRAYOID};
+	char	   *row_hash = psprintf("%s.sync_row_hash(%s)", job->schema, syncstate_column_list(job->key, "x.%s"));
+	NullableDatum wanted;
+	int			n = 0;
+
+	for (int i = 0; i < diff->nkeys; i++)
+	{
+		const SyncstateSketchKey *key = &diff->keys[i];
+		bool		here = side == SIDE_LOCAL ? key->in_a : key->in_b;
+
+		/* A key of both sides is the same on both. */
+		if (here && (all || side == SIDE_LOCAL || !key->in_a))
+			hashes[n++] = syncstate_datum(PointerGetDatum(job->differences[i].key_hash));
+	}
+	if (n == 0)
+		return;
+
+	wanted = syncstate_datum(syncstate_array(hashes, n, BYTEAOID));
+	syncstate_run_query(&job->source, side,
+						psprintf("SELECT %s, %s.sync_row_hash(%s), g.d FROM (%s OFFSET 0) AS g",
+								 key_object(job, "g"), job->schema, key_columns(job, "g", false),
+								 grouped_side(job, side, psprintf(" WHERE %s OPERATOR(pg_catalog.=) ANY ($1)", row_hash))),
+						1, argtypes, &wanted);
+	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
+	{
+		Difference *difference = find_difference(job, syncstate_result(row, 2).value);
+
+		if (difference == NULL)
+			continue;
+		difference->key = syncstate_result(row, 1).value;
+		difference->digest[side] = DatumGetTextPP(syncstate_result(row, 3).value);
+	}
+}
+
+/*
+ * Differences out of a decoded sketch.  all: digests of both sides are wanted;
+ * else only keys, and which side has them.
+ */
+static void
+resolve_keys(DiffJob *job, const SyncstateSketchDiff *diff, bool all)
+{
+	text	   *some = cstring_to_text("");
+
+	job->ndifferences = diff->nkeys;
+	job->differences = palloc0_array(Difference, diff->nkeys + 1);
+	for (int i = 0; i < diff->nkeys; i++)
+	{
+		Difference *difference = &job->differences[i];
+
+		difference->key_hash = hash_bytes(diff->keys[i].key);
+		difference->digest[SIDE_LOCAL] = diff->keys[i].in_a ? some : NULL;
+		difference->digest[SIDE_REMOTE] = diff->keys[i].in_b ? some : NULL;
+	}
+	look_up_keys(job, SIDE_LOCAL, diff, all);
+	look_up_keys(job, SIDE_REMOTE, diff, all);
+}
+
+/* -------------------------------------------------------------------- lists */
+
+static void
+diff_by_lists(DiffJob *job)
+{
+	char	   *side[2];
+
+	for (int i = SIDE_LOCAL; i <= SIDE_REMOTE; i++)
+		side[i] = psprintf("(SELECT %s, g.d, %s.sync_row_hash(%s) AS h FROM (%s OFFSET 0) AS g)",
+						   key_columns(job, "g", false), job->schema, key_columns(job, "g", false),
+						   grouped_side(job, i, ""));
+	syncstate_run_query(&job->source, SIDE_REMOTE,
+						psprintf("SELECT CASE WHEN l.h IS NULL THEN %s ELSE %s END, COALESCE(l.h, r.h), l.d, r.d"
+								 " FROM %s AS l FULL JOIN %s AS r ON l.h OPERATOR(pg_catalog.=) r.h"
+								 " WHERE (l.d OPERATOR(pg_catalog.=) r.d) IS NOT TRUE",
+								 key_object(job, "r"), key_object(job, "l"), side[0], side[1]),
+						0, NULL, NULL);
+
+	job->ndifferences = (int64) SPI_tuptable->numvals;
+	job->differences = MemoryContextAllocHuge(CurrentMemoryContext, (job->ndifferences + 1) * sizeof(Difference));
+	for (int64 i = 0; i < job->ndifferences; i++)
+	{
+		Difference *difference = &job->differences[i];
+		NullableDatum local = syncstate_result(i, 3);
+		NullableDatum remote = syncstate_result(i, 4);
+
+		difference->key = syncstate_result(i, 1).value;
+		difference->key_hash = DatumGetByteaPP(syncstate_result(i, 2).value);
+		difference->digest[SIDE_LOCAL] = local.isnull ? NULL : DatumGetTextPP(local.value);
+		difference->digest[SIDE_REMOTE] = remote.isnull ? NULL : DatumGetTextPP(remote.value);
+	}
+	qsort(job->differences, job->ndifferences, sizeof(Difference), compare_differences);
+}
+
+/* Fills in the result of a job.  Connected to SPI; by the active snapshot. */
+static void
+find_differences(DiffJob *job, bool digests)
+{
+	SyncstateSketchDiff diff;
+
+	if (diff_by_sketch(job, &diff))
+		resolve_keys(job, &diff, digests);
+	else
+		diff_by_lists(job);
+}
+
+/*
+ * A key that a sketch told of and that no row has: the other server did not look
+ * at the same rows twice.
+ */
+static void
+check_looked_up(const DiffJob *job, const Difference *difference)
+{
+	if (difference->key == (Datum) 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("rows of \"%s\" changed while they were compared", text_to_cstring(job->source.type_key)),
+				 errdetail("The foreign server does not keep one snapshot for a transaction."),
+				 errhint("Call the function again.")));
+}
+
+/*
+ * sync_source_diff(type_key)
+ */
+Datum
+sync_source_diff(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SyncstateSource source;
+	DiffJob		job;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	syncstate_connect();
+	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	begin_job(&job, fcinfo, &source);
+	find_differences(&job, false);
+	for (int64 i = 0; i < job.ndifferences; i++)
+	{
+		const Difference *d = &job.differences[i];
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+
+		CHECK_FOR_INTERRUPTS();
+		check_looked_up(&job, d);
+		values[0] = d->key;
+		values[1] = CStringGetTextDatum(d->digest[SIDE_REMOTE] == NULL		? SYNCSTATE_LOCAL_ONLY
+										: d->digest[SIDE_LOCAL] == NULL ? SYNCSTATE_REMOTE_ONLY
+										: SYNCSTATE_DIFFERENT);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+
+	return (Datum) 0;
+}
+
+/* -------------------------------------------------------------- row bases */
+
+/* The sum of a digest, as bytes; the number of rows is left out. */
+#define SUM_OF(digest) "pg_catalog.decode(pg_catalog.left(" digest ", 32), 'hex')"
+
+static NullableDatum
+difference_hashes(const DiffJob *job)
+{
+	NullableDatum *hashes = palloc_array(NullableDatum, job->ndifferences + 1);
+
+	for (int64 i = 0; i < job->ndifferences; i++)
+		hashes[i] = syncstate_datum(PointerGetDatum(job->differences[i].key_hash));
+	return syncstate_datum(syncstate_array(hashes, (int) job->ndifferences, BYTEAOID));
+}
+
+/* Sets bases, in hex like the sum of a digest; NULL: there is none. */
+static text **
+read_row_bases(DiffJob *job, bool *any)
+{
+	text	  **bases = palloc0_array(text *, job->ndifferences + 1);
+	NullableDatum args[] = {
+		syncstate_datum(PointerGetDatum(job->source.type_key)),
+		difference_hashes(job),
+	};
+
+	*any = syncstate_execute(STMT_ANY_ROW_BASE, args, true) > 0;
+	if (!*any)
+		return bases;
+	syncstate_execute(STMT_ROW_BASES, args, true);
+	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
+	{
+		Difference *difference = find_difference(job, syncstate_result(row, 1).value);
+
+		if (difference != NULL)
+			bases[difference - job->differences] =
+				DatumGetTextPP(DirectFunctionCall2(binary_encode, syncstate_result(row, 2).value,
+												   CStringGetTextDatum("hex")));
+	}
+	return bases;
+}
+
+/* The sum of a digest, in hex. */
+static text *
+sum_of(text *digest)
+{
+	return digest == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(digest), 2 * SYNCSTATE_HASH_LENGTH);
+}
+
+static void
+refuse_without_row_base(const SyncstateSource *source)
+{
+	if (!source->row_base)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" keeps no bases of rows", text_to_cstring(source->type_key)),
+				 errhint("Attach it with row_base => true.")));
+}
+
+/*
+ * sync_source_diff3(type_key)
+ *
+ * The three-way decision on each row.  As long as no base of any row has been
+ * recorded, none was ever synchronised.
+ */
+Datum
+sync_source_diff3(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SyncstateSource source;
+	DiffJob		job;
+	text	  **bases;
+	bool		any;
+
+	InitMaterializedSRF(fcinfo, 0);
+
+	syncstate_connect();
+	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	refuse_without_row_base(&source);
+	begin_job(&job, fcinfo, &source);
+	find_differences(&job, true);
+	bases = read_row_bases(&job, &any);
+	for (int64 i = 0; i < job.ndifferences; i++)
+	{
+		const Difference *d = &job.differences[i];
+		SyncstateSides sides = {
+			.local = sum_of(d->digest[SIDE_LOCAL]),
+			.remote = sum_of(d->digest[SIDE_REMOTE]),
+			.local_base = bases[i],
+			.remote_base = bases[i],
+			.synced = any,
+		};
+		SyncstateDecision decision = syncstate_decide(&sides);
+		Datum		values[3];
+		bool		nulls[3] = {false, false, false};
+
+		CHECK_FOR_INTERRUPTS();
+		check_looked_up(&job, d);
+		values[0] = d->key;
+		values[1] = CStringGetTextDatum(decision.action);
+		values[2] = CStringGetTextDatum(decision.detail);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	SPI_finish();
+
+	return (Datum) 0;
+}
+
+/* Runs a statement that writes, but reads by the snapshot that is active. */
+static void
+write_by_snapshot(const char *query, int nargs, Oid *argtypes, const NullableDatum *args)
+{
+	Datum		values[2];
+	char		nulls[2];
+	SPIPlanPtr	plan = SPI_prepare(query, nargs, argtypes);
+	int			code;
+
+	Assert(nargs <= (int) lengthof(values));
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s", query, SPI_result_code_string(SPI_result));
+	for (int i = 0; i < nargs; i++)
+	{
+		values[i] = args[i].value;
+		nulls[i] = args[i].isnull ? 'n' : ' ';
+	}
+	code = SPI_execute_snapshot(plan, values, nulls, GetActiveSnapshot(), InvalidSnapshot, false, true, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed for \"%s\": %s", query, SPI_result_code_string(code));
+	SPI_freeplan(plan);
+}
+
+/*
+ * Where both sides agree on a row now, that is its base; where they differ, it
+ * keeps the one it has; where neither has it any more, it has none.  For keys
+ * whose source wants that; connected to SPI.
+ *
+ * The rows that differ are found by the same snapshot as those that do not are
+ * read, so that nothing becomes a base which only one side had.
+ */
+void
+syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key)
+{
+	SyncstateSource source;
+	DiffJob		job;
+	Oid			argtypes[] = {TEXTOID, BYTEAARRAYOID};
+	NullableDatum args[2];
+
+	if (!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) || !source.row_base)
+		return;
+	begin_job(&job, fcinfo, &source);
+	find_differences(&job, true);
+	args[0] = syncstate_datum(type_key);
+	args[1] = difference_hashes(&job);
+
+	write_by_snapshot(psprintf("INSERT INTO syncstate.sync_row_base AS b (type_key, key_hash, row_hash)"
+							   " SELECT $1, g.h, " SUM_OF("g.d") " FROM (SELECT %s.sync_row_hash(%s) AS h, g.d FROM (%s OFFSET 0) AS g) AS g"
+							   " WHERE NOT (g.h OPERATOR(pg_catalog.=) ANY ($2))"
+							   " ON CONFLICT (type_key, key_hash) DO UPDATE SET row_hash = EXCLUDED.row_hash"
+							   " WHERE b.row_hash OPERATOR(pg_catalog.<>) EXCLUDED.row_hash",
+							   job.schema, key_columns(&job, "g", false), grouped_side(&job, SIDE_LOCAL, "")),
+					  2, argtypes, args);
+	write_by_snapshot(psprintf("DELETE FROM syncstate.sync_row_base b WHERE b.type_key OPERATOR(pg_catalog.=) $1"
+							   " AND NOT (b.key_hash OPERATOR(pg_catalog.=) ANY ($2))"
+							   " AND NOT EXISTS (SELECT FROM %s AS x"
+							   " WHERE %s.sync_row_hash(%s) OPERATOR(pg_catalog.=) b.key_hash)",
+							   job.table[SIDE_LOCAL], job.schema, syncstate_column_list(job.key, "x.%s")),
+					  2, argtypes, args);
+}

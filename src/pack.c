@@ -1,0 +1,1087 @@
+/*-------------------------------------------------------------------------
+ *
+ * pack.c
+ *		Rows as bytes, and the hashes of those.
+ *
+ * A row becomes a string of bytes that depends on what its values are, never on
+ * how they are stored or displayed: a value is a tag for its kind, then its
+ * bytes, with their number in front where that varies; NULL is a tag of its
+ * own.  No packed value is the beginning of another one, so no two rows of
+ * different values are packed alike.  Numbers are little-endian on every
+ * machine.
+ *
+ * Kinds are wider than types: integers of every width are one kind, and so are
+ * floats, and all that is text, labels of enums too.  A type that is not known
+ * here is packed as its binary send function gives it, under its name; one
+ * without such a function, or whose values are OIDs, which mean another object
+ * in another database, is refused.
+ *
+ * The bytes are hashed in one go with XXH3 (128 bits) of the xxHash library,
+ * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md.  It finds
+ * what differs by accident; it does not withstand somebody who looks for rows
+ * of equal hash.
+ *
+ * The bytes, and so all hashes, are the same in every version of the extension:
+ * bases that were recorded with an older one must still compare equal.
+ *
+ * A packer lives in the memory context that it was made in and keeps its buffer
+ * from row to row.  What detoasting and send functions allocate is left to the
+ * caller's context, which is reset for every row.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "pack.h"
+#include "syncstate.h"
+
+/* What a packed value begins with. */
+typedef enum Tag
+{
+	TAG_NULL = 0,
+	TAG_BOOL,					/* 1 byte */
+	TAG_INTEGER,				/* 8 bytes */
+	TAG_FLOAT,					/* 8 bytes, IEEE 754 double */
+	TAG_NUMERIC,				/* see pack_numeric() */
+	TAG_TEXT,					/* length, bytes */
+	TAG_BYTEA,					/* length, bytes */
+	TAG_JSON,					/* length, bytes */
+	TAG_JSONB,					/* see pack_jsonb_container() */
+	TAG_UUID,					/* 16 bytes */
+	TAG_DATE,					/* 8 bytes */
+	TAG_TIME,					/* 8 bytes */
+	TAG_TIMETZ,					/* 8 bytes, 4 bytes */
+	TAG_TIMESTAMP,				/* 8 bytes */
+	TAG_TIMESTAMPTZ,			/* 8 bytes */
+	TAG_INTERVAL,				/* 8 bytes, 4 bytes, 4 bytes */
+	TAG_ARRAY,					/* see pack_array() */
+	TAG_COMPOSITE,				/* number of fields, fields */
+	TAG_RANGE,					/* flags, bounds */
+	TAG_MULTIRANGE,				/* number of ranges, ranges */
+	TAG_OTHER					/* type's name, what its send function gives */
+} Tag;
+
+typedef enum Kind
+{
+	KIND_UNKNOWN,				/* not looked up yet */
+	KIND_BOOL,
+	KIND_INT2,
+	KIND_INT4,
+	KIND_INT8,
+	KIND_OID,
+	KIND_FLOAT4,
+	KIND_FLOAT8,
+	KIND_NUMERIC,
+	KIND_TEXT,
+	KIND_BPCHAR,
+	KIND_CSTRING,
+	KIND_NAME,
+	KIND_CHAR,
+	KIND_ENUM,
+	KIND_BYTEA,
+	KIND_JSON,
+	KIND_JSONB,
+	KIND_UUID,
+	KIND_DATE,
+	KIND_TIME,
+	KIND_TIMETZ,
+	KIND_TIMESTAMP,
+	KIND_TIMESTAMPTZ,
+	KIND_INTERVAL,
+	KIND_ARRAY,
+	KIND_COMPOSITE,
+	KIND_RANGE,
+	KIND_MULTIRANGE,
+	KIND_OTHER
+} Kind;
+
+struct SyncstateTypePacker
+{
+	Oid			type;			/* the base type, if that of the column is a domain */
+	Kind		kind;
+	bool		by_reference;	/* of a column */
+
+	/* KIND_ARRAY: of the elements; KIND_RANGE, KIND_MULTIRANGE: of the bounds, the ranges */
+	SyncstateTypePacker *element;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
+	TypeCacheEntry *typcache;
+
+	/* KIND_COMPOSITE: of the fields of the latest value's type */
+	int			nfields;
+	SyncstateTypePacker *fields;
+
+	/* KIND_OTHER */
+	FmgrInfo	send;
+	char	   *name;
+};
+
+static void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
+
+/* ------------------------------------------------------------------ types */
+
+static void
+refuse_type(Oid type, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("values of type %s cannot be hashed", format_type_be(type)),
+			 errhint("%s", hint)));
+}
+
+/* Kinds of the types that every server has; KIND_UNKNOWN: look closer. */
+static Kind
+kind_of_builtin(Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			return KIND_BOOL;
+		case INT2OID:
+			return KIND_INT2;
+		case INT4OID:
+			return KIND_INT4;
+		case INT8OID:
+			return KIND_INT8;
+		case OIDOID:
+			return KIND_OID;
+		case FLOAT4OID:
+			return KIND_FLOAT4;
+		case FLOAT8OID:
+			return KIND_FLOAT8;
+		case NUMERICOID:
+			return KIND_NUMERIC;
+		case TEXTOID:
+		case VARCHAROID:
+		case XMLOID:
+			return KIND_TEXT;
+		case BPCHAROID:
+			return KIND_BPCHAR;
+		case UNKNOWNOID:
+			return KIND_CSTRING;
+		case NAMEOID:
+			return KIND_NAME;
+		case CHAROID:
+			return KIND_CHAR;
+		case BYTEAOID:
+			return KIND_BYTEA;
+		case JSONOID:
+			return KIND_JSON;
+		case JSONBOID:
+			return KIND_JSONB;
+		case UUIDOID:
+			return KIND_UUID;
+		case DATEOID:
+			return KIND_DATE;
+		case TIMEOID:
+			return KIND_TIME;
+		case TIMETZOID:
+			return KIND_TIMETZ;
+		case TIMESTAMPOID:
+			return KIND_TIMESTAMP;
+		case TIMESTAMPTZOID:
+			return KIND_TIMESTAMPTZ;
+		case INTERVALOID:
+			return KIND_INTERVAL;
+		default:
+			return KIND_UNKNOWN;
+	}
+}
+
+/* OIDs of objects: they say nothing outside this database. */
+static bool
+is_object_identifier(Oid type)
+{
+	switch (type)
+	{
+		case REGCLASSOID:
+		case REGCOLLATIONOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+		case REGNAMESPACEOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGROLEOID:
+		case REGTYPEOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static SyncstateTypePacker *
+make_element_packer(MemoryContext context, Oid type)
+{
+	SyncstateTypePacker *element = MemoryContextAllocZero(context, sizeof(SyncstateTypePacker));
+
+	element->type = getBaseType(type);
+	return element;
+}
+
+static void
+set_up_other(SyncstatePacker *packer, SyncstateTypePacker *t)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(t->type));
+	Form_pg_type form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", t->type);
+	form = (Form_pg_type) GETSTRUCT(tuple);
+	if (!OidIsValid(form->typsend) || form->typtype == TYPTYPE_PSEUDO)
+		refuse_type(t->type, "The type has no binary form. Cast the value to text.");
+	fmgr_info_cxt(form->typsend, &t->send, packer->context);
+	t->name = MemoryContextStrdup(packer->context, NameStr(form->typname));
+	ReleaseSysCache(tuple);
+	t->kind = KIND_OTHER;
+}
+
+/* Looks up how values of a type are packed. */
+static void
+set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
+{
+	Oid			element;
+
+	t->kind = kind_of_builtin(t->type);
+	if (t->kind != KIND_UNKNOWN)
+		return;
+	if (is_object_identifier(t->type))
+		refuse_type(t->type, "OIDs differ from database to database. Cast the value to text.");
+
+	element = get_element_type(t->type);
+	if (OidIsValid(element))
+	{
+		t->element = make_element_packer(packer->context, element);
+		get_typlenbyvalalign(element, &t->typlen, &t->typbyval, &t->typalign);
+		t->kind = KIND_ARRAY;
+		return;
+	}
+
+	switch (get_typtype(t->type))
+	{
+		case TYPTYPE_ENUM:
+			t->kind = KIND_ENUM;
+			return;
+		case TYPTYPE_RANGE:
+			t->typcache = lookup_type_cache(t->type, TYPECACHE_RANGE_INFO);
+			t->element = make_element_packer(packer->context, t->typcache->rngelemtype->type_id);
+			t->kind = KIND_RANGE;
+			return;
+		case TYPTYPE_MULTIRANGE:
+			t->typcache = lookup_type_cache(t->type, TYPECACHE_MULTIRANGE_INFO);
+			t->element = make_element_packer(packer->context, t->typcache->rngtype->type_id);
+			t->kind = KIND_MULTIRANGE;
+			return;
+		case TYPTYPE_COMPOSITE:
+			t->kind = KIND_COMPOSITE;
+			return;
+	}
+	if (t->type == RECORDOID)
+		t->kind = KIND_COMPOSITE;
+	else
+		set_up_other(packer, t);
+}
+
+/*
+ * A packer for rows of so many columns; types that cannot be packed are refused
+ * here, and not only when the first value comes.
+ */
+SyncstatePacker *
+syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types)
+{
+	SyncstatePacker *packer = MemoryContextAllocZero(context, sizeof(SyncstatePacker));
+
+	packer->context = context;
+	packer->ncolumns = ncolumns;
+	packer->columns = MemoryContextAllocZero(context, ncolumns * sizeof(SyncstateTypePacker));
+	packer->size = 1024;
+	packer->buffer = MemoryContextAlloc(context, packer->size);
+	for (int i = 0; i < ncolumns; i++)
+	{
+		packer->columns[i].type = getBaseType(types[i]);
+		packer->columns[i].by_reference = !get_typbyval(types[i]);
+		set_up_type(packer, &packer->columns[i]);
+	}
+	return packer;
+}
+
+/*
+ * The packer for the arguments of a call from number "from" on: those of a
+ * function with a VARIADIC "any".
+ */
+SyncstatePacker *
+syncstate_packer_of_args(FunctionCallInfo fcinfo, MemoryContext context, int from)
+{
+	int			n = PG_NARGS() - from;
+	Oid		   *types = palloc_array(Oid, Max(n, 1));
+
+	if (get_fn_expr_variadic(fcinfo->flinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns must be given one by one, not as a VARIADIC array")));
+	for (int i = 0; i < n; i++)
+	{
+		types[i] = get_fn_expr_argtype(fcinfo->flinfo, from + i);
+		if (!OidIsValid(types[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("could not determine the types of the columns")));
+	}
+	return syncstate_make_packer(context, n, types);
+}
+
+/* ---------------------------------------------------------------- storing */
+
+static void
+enlarge(SyncstatePacker *packer, Size needed)
+{
+	Size		size = packer->size;
+
+	while (size - packer->used < needed)
+		size *= 2;
+	packer->buffer = repalloc_huge(packer->buffer, size);
+	packer->size = size;
+}
+
+/* Room for so many bytes at the end of the buffer, which then counts as used. */
+static inline char *
+append(SyncstatePacker *packer, Size length)
+{
+	char	   *start;
+
+	if (unlikely(packer->size - packer->used < length))
+		enlarge(packer, length);
+	start = packer->buffer + packer->used;
+	packer->used += length;
+	return start;
+}
+
+static inline uint64
+little_endian(uint64 value)
+{
+#ifdef WORDS_BIGENDIAN
+	return pg_bswap64(value);
+#else
+	return value;
+#endif
+}
+
+static inline void
+store64(char *out, uint64 value)
+{
+	value = little_endian(value);
+	memcpy(out, &value, sizeof(value));
+}
+
+static inline void
+store32(char *out, uint32 value)
+{
+#ifdef WORDS_BIGENDIAN
+	value = pg_bswap32(value);
+#endif
+	memcpy(out, &value, sizeof(value));
+}
+
+static inline void
+store16(char *out, uint16 value)
+{
+#ifdef WORDS_BIGENDIAN
+	value = pg_bswap16(value);
+#endif
+	memcpy(out, &value, sizeof(value));
+}
+
+static inline void
+pack_tag(SyncstatePacker *packer, Tag tag)
+{
+	*append(packer, 1) = (char) tag;
+}
+
+static inline void
+pack_tagged64(SyncstatePacker *packer, Tag tag, uint64 value)
+{
+	char	   *out = append(packer, 1 + sizeof(uint64));
+
+	out[0] = (char) tag;
+	store64(out + 1, value);
+}
+
+static inline void
+pack_uint32(SyncstatePacker *packer, uint32 value)
+{
+	store32(append(packer, sizeof(uint32)), value);
+}
+
+static inline void
+pack_bytes(SyncstatePacker *packer, const char *bytes, Size length)
+{
+	char	   *out = append(packer, sizeof(uint32) + length);
+
+	store32(out, (uint32) length);
+	memcpy(out + sizeof(uint32), bytes, length);
+}
+
+static inline void
+pack_tagged_bytes(SyncstatePacker *packer, Tag tag, const char *bytes, Size length)
+{
+	char	   *out = append(packer, 1 + sizeof(uint32) + length);
+
+	out[0] = (char) tag;
+	store32(out + 1, (uint32) length);
+	memcpy(out + 1 + sizeof(uint32), bytes, length);
+}
+
+/* ----------------------------------------------------------------- values */
+
+/* One zero, and one NaN whatever its bits. */
+static void
+pack_float(SyncstatePacker *packer, double value)
+{
+	uint64		bits;
+
+	if (value == 0)
+		value = 0;
+	memcpy(&bits, &value, sizeof(bits));
+	if (isnan(value))
+		bits = UINT64CONST(0x7ff8000000000000);
+	pack_tagged64(packer, TAG_FLOAT, bits);
+}
+
+/*
+ * numeric, as it is on disk behind its length word: the format that pg_upgrade
+ * relies on (utils/adt/numeric.c, "struct NumericData").  A word with sign and
+ * display scale, a weight, or both in a word if they are small; then digits to
+ * the base of 10,000.  The display scale is left out, and so are zeros at
+ * either end, which it might have brought.
+ */
+#define NUMERIC_KIND_MASK 0xC000
+#define NUMERIC_KIND_SHORT 0x8000
+#define NUMERIC_KIND_NEGATIVE 0x4000
+#define NUMERIC_KIND_SPECIAL 0xC000
+#define NUMERIC_SHORT_NEGATIVE 0x2000
+#define NUMERIC_SHORT_WEIGHT_SIGN 0x0040
+#define NUMERIC_SHORT_WEIGHT 0x003F
+
+static inline uint16
+native16(const char *in)
+{
+	uint16		value;
+
+	memcpy(&value, in, sizeof(value));
+	return value;
+}
+
+static void
+pack_numeric(SyncstatePacker *packer, const char *data, Size length)
+{
+	uint16		header = native16(data);
+	bool		negative;
+	int			weight;
+	int			ndigits;
+	const char *digits;
+	char	   *out;
+
+	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SPECIAL)
+	{
+		/* NaN, infinity or minus infinity, by the first four bits */
+		out = append(packer, 2);
+		out[0] = TAG_NUMERIC;
+		out[1] = (char) (header >> 12);
+		return;
+	}
+
+	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SHORT)
+	{
+		negative = (header & NUMERIC_SHORT_NEGATIVE) != 0;
+		weight = header & NUMERIC_SHORT_WEIGHT;
+		if (header & NUMERIC_SHORT_WEIGHT_SIGN)
+			weight -= NUMERIC_SHORT_WEIGHT + 1;
+		digits = data + sizeof(uint16);
+	}
+	else
+	{
+		negative = (header & NUMERIC_KIND_MASK) == NUMERIC_KIND_NEGATIVE;
+		weight = (int16) native16(data + sizeof(uint16));
+		digits = data + 2 * sizeof(uint16);
+	}
+
+	ndigits = (int) ((length - (digits - data)) / sizeof(uint16));
+	while (ndigits > 0 && native16(digits) == 0)
+	{
+		digits += sizeof(uint16);
+		ndigits--;
+		weight--;
+	}
+	while (ndigits > 0 && native16(digits + (ndigits - 1) * sizeof(uint16)) == 0)
+		ndigits--;
+	if (ndigits == 0)
+	{
+		negative = false;
+		weight = 0;
+	}
+
+	out = append(packer, 6 + ndigits * sizeof(uint16));
+	out[0] = TAG_NUMERIC;
+	out[1] = negative;
+	store16(out + 2, (uint16) weight);
+	store16(out + 4, (uint16) ndigits);
+	for (int i = 0; i < ndigits; i++)
+		store16(out + 6 + i * sizeof(uint16), native16(digits + i * sizeof(uint16)));
+}
+
+/*
+ * jsonb, from its tree of containers (utils/jsonb.h), whose keys are unique and
+ * in an order of their own.  A letter for what comes, then:
+ *
+ *	o	number of pairs, then keys and values in turn; a key is length and bytes
+ *	a	number of elements, elements
+ *	s	length and bytes
+ *	d	a number, as numeric
+ *	t f n	true, false, null
+ */
+static void pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container);
+
+static void
+pack_jsonb_entry(SyncstatePacker *packer, JEntry entry, const char *base, uint32 offset, uint32 length)
+{
+	if (JBE_ISSTRING(entry))
+	{
+		pack_tag(packer, 's');
+		pack_bytes(packer, base + offset, length);
+	}
+	else if (JBE_ISNUMERIC(entry))
+	{
+		const struct varlena *number = (const struct varlena *) (base + INTALIGN(offset));
+
+		pack_tag(packer, 'd');
+		pack_numeric(packer, VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
+	}
+	else if (JBE_ISBOOL_TRUE(entry))
+		pack_tag(packer, 't');
+	else if (JBE_ISBOOL_FALSE(entry))
+		pack_tag(packer, 'f');
+	else if (JBE_ISNULL(entry))
+		pack_tag(packer, 'n');
+	else
+		pack_jsonb_container(packer, (const JsonbContainer *) (base + INTALIGN(offset)));
+}
+
+static void
+pack_jsonb_array(SyncstatePacker *packer, const JsonbContainer *container)
+{
+	uint32		n = JsonContainerSize(container);
+	const char *base = (const char *) &container->children[n];
+	uint32		offset = 0;
+
+	/* A scalar is kept as an array of one, which is flagged. */
+	pack_tag(packer, JsonContainerIsScalar(container) ? 'S' : 'a');
+	pack_uint32(packer, n);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		end = offset;
+
+		JBE_ADVANCE_OFFSET(end, container->children[i]);
+		pack_jsonb_entry(packer, container->children[i], base, offset, end - offset);
+		offset = end;
+	}
+}
+
+static void
+pack_jsonb_object(SyncstatePacker *packer, const JsonbContainer *container)
+{
+	uint32		n = JsonContainerSize(container);
+	const JEntry *keys = container->children;
+	const JEntry *values = container->children + n;
+	const char *base = (const char *) &container->children[2 * n];
+	uint32		key_offset = 0;
+	uint32		value_offset = 0;
+
+	pack_tag(packer, 'o');
+	pack_uint32(packer, n);
+
+	/* All keys come before all values. */
+	for (uint32 i = 0; i < n; i++)
+		JBE_ADVANCE_OFFSET(value_offset, keys[i]);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		key_end = key_offset;
+		uint32		value_end = value_offset;
+
+		JBE_ADVANCE_OFFSET(key_end, keys[i]);
+		pack_bytes(packer, base + key_offset, key_end - key_offset);
+		key_offset = key_end;
+
+		JBE_ADVANCE_OFFSET(value_end, values[i]);
+		pack_jsonb_entry(packer, values[i], base, value_offset, value_end - value_offset);
+		value_offset = value_end;
+	}
+}
+
+static void
+pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container)
+{
+	CHECK_FOR_INTERRUPTS();
+	check_stack_depth();
+	if (JsonContainerIsObject(container))
+		pack_jsonb_object(packer, container);
+	else
+		pack_jsonb_array(packer, container);
+}
+
+/* Containers and numbers in them are aligned to the beginning of the value. */
+static void
+pack_jsonb(SyncstatePacker *packer, struct varlena *value)
+{
+	Size		length = VARSIZE_ANY_EXHDR(value);
+	const char *data = VARDATA_ANY(value);
+
+	if (VARATT_IS_SHORT(value))
+	{
+		if (packer->scratch_size < length)
+		{
+			packer->scratch_size = Max(length, 256);
+			packer->scratch = MemoryContextAlloc(packer->context, packer->scratch_size);
+		}
+		memcpy(packer->scratch, data, length);
+		data = packer->scratch;
+	}
+	pack_tag(packer, TAG_JSONB);
+	pack_jsonb_container(packer, (const JsonbContainer *) data);
+}
+
+static void
+pack_or_null(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value, bool isnull)
+{
+	if (isnull)
+		pack_tag(packer, TAG_NULL);
+	else
+		pack_value(packer, type, value);
+}
+
+/* Number of dimensions, length and lower bound of each, elements in storage order. */
+static void
+pack_array(SyncstatePacker *packer, SyncstateTypePacker *type, ArrayType *array)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	pack_tag(packer, TAG_ARRAY);
+	pack_uint32(packer, ARR_NDIM(array));
+	for (int i = 0; i < ARR_NDIM(array); i++)
+	{
+		pack_uint32(packer, ARR_DIMS(array)[i]);
+		pack_uint32(packer, ARR_LBOUND(array)[i]);
+	}
+	deconstruct_array(array, ARR_ELEMTYPE(array), type->typlen, type->typbyval, type->typalign,
+					  &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		pack_or_null(packer, type->element, values[i], nulls[i]);
+}
+
+/* Are the packers of the fields those of this row type? */
+static bool
+fields_fit(const SyncstateTypePacker *type, TupleDesc desc)
+{
+	if (type->fields == NULL || type->nfields != desc->natts)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (type->fields[i].type != getBaseType(TupleDescAttr(desc, i)->atttypid))
+			return false;
+	}
+	return true;
+}
+
+static void
+set_up_fields(SyncstatePacker *packer, SyncstateTypePacker *type, TupleDesc desc)
+{
+	type->nfields = desc->natts;
+	type->fields = MemoryContextAllocZero(packer->context,
+										  Max(desc->natts, 1) * sizeof(SyncstateTypePacker));
+	for (int i = 0; i < desc->natts; i++)
+		type->fields[i].type = getBaseType(TupleDescAttr(desc, i)->atttypid);
+}
+
+static void
+pack_composite(SyncstatePacker *packer, SyncstateTypePacker *type, HeapTupleHeader header)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
+											  HeapTupleHeaderGetTypMod(header));
+	HeapTupleData tuple = {0};
+	Datum	   *values = palloc_array(Datum, Max(desc->natts, 1));
+	bool	   *nulls = palloc_array(bool, Max(desc->natts, 1));
+	uint32		n = 0;
+
+	check_stack_depth();
+	if (!fields_fit(type, desc))
+		set_up_fields(packer, type, desc);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(header);
+	tuple.t_data = header;
+	heap_deform_tuple(&tuple, desc, values, nulls);
+
+	for (int i = 0; i < desc->natts; i++)
+		n += !TupleDescAttr(desc, i)->attisdropped;
+	pack_tag(packer, TAG_COMPOSITE);
+	pack_uint32(packer, n);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			pack_or_null(packer, &type->fields[i], values[i], nulls[i]);
+	}
+	ReleaseTupleDesc(desc);
+}
+
+/*
+ * Flags that say what the range is like, then the bounds that are not infinite;
+ * an infinite one is NULL.  Flags that say how it is stored are left out.
+ */
+static void
+pack_range(SyncstatePacker *packer, SyncstateTypePacker *type, TypeCacheEntry *typcache, const RangeType *range)
+{
+	RangeBound	lower;
+	RangeBound	upper;
+	bool		empty;
+	char	   *out = append(packer, 2);
+
+	range_deserialize(typcache, range, &lower, &upper, &empty);
+	out[0] = TAG_RANGE;
+	out[1] = empty ? 1
+		: (lower.inclusive ? 2 : 0) | (upper.inclusive ? 4 : 0) |
+			(lower.infinite ? 8 : 0) | (upper.infinite ? 16 : 0);
+	if (empty)
+		return;
+	pack_or_null(packer, type, lower.val, lower.infinite);
+	pack_or_null(packer, type, upper.val, upper.infinite);
+}
+
+static void
+pack_multirange(SyncstatePacker *packer, SyncstateTypePacker *type, const MultirangeType *multirange)
+{
+	int32		n;
+	RangeType **ranges;
+
+	multirange_deserialize(type->typcache->rngtype, multirange, &n, &ranges);
+	pack_tag(packer, TAG_MULTIRANGE);
+	pack_uint32(packer, n);
+	for (int i = 0; i < n; i++)
+		pack_value(packer, type->element, RangeTypePGetDatum(ranges[i]));
+}
+
+/*
+ * Send functions convert text to the client's encoding; let that be the
+ * database's own meanwhile, so that the session's settings do not matter.
+ */
+static bytea *
+send_value(SyncstateTypePacker *type, Datum value)
+{
+	int			encoding = pg_get_client_encoding();
+	bytea *volatile sent = NULL;
+
+	if (encoding == GetDatabaseEncoding())
+		return SendFunctionCall(&type->send, value);
+
+	SetClientEncoding(GetDatabaseEncoding());
+	PG_TRY();
+	{
+		sent = SendFunctionCall(&type->send, value);
+	}
+	PG_FINALLY();
+	{
+		SetClientEncoding(encoding);
+	}
+	PG_END_TRY();
+	return sent;
+}
+
+static void
+pack_other(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+{
+	bytea	   *sent = send_value(type, value);
+
+	pack_tagged_bytes(packer, TAG_OTHER, type->name, strlen(type->name));
+	pack_bytes(packer, VARDATA(sent), VARSIZE(sent) - VARHDRSZ);
+}
+
+static void
+pack_enum(SyncstatePacker *packer, Oid label)
+{
+	HeapTuple	tuple = SearchSysCache1(ENUMOID, ObjectIdGetDatum(label));
+	const char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("invalid internal value for enum: %u", label)));
+	name = NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel);
+	pack_tagged_bytes(packer, TAG_TEXT, name, strlen(name));
+	ReleaseSysCache(tuple);
+}
+
+static void
+pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
+{
+	const char *bytes = VARDATA_ANY(value);
+	Size		length = VARSIZE_ANY_EXHDR(value);
+
+	switch (kind)
+	{
+		case KIND_TEXT:
+			pack_tagged_bytes(packer, TAG_TEXT, bytes, length);
+			break;
+		case KIND_BPCHAR:
+			pack_tagged_bytes(packer, TAG_TEXT, bytes, bpchartruelen(unconstify(char *, bytes), (int) length));
+			break;
+		case KIND_BYTEA:
+			pack_tagged_bytes(packer, TAG_BYTEA, bytes, length);
+			break;
+		case KIND_JSON:
+			pack_tagged_bytes(packer, TAG_JSON, bytes, length);
+			break;
+		case KIND_JSONB:
+			pack_jsonb(packer, value);
+			break;
+		default:
+			Assert(kind == KIND_NUMERIC);
+			pack_numeric(packer, bytes, length);
+			break;
+	}
+}
+
+static void
+pack_char(SyncstatePacker *packer, char c)
+{
+	pack_tagged_bytes(packer, TAG_TEXT, &c, c == '\0' ? 0 : 1);
+}
+
+static void
+pack_timetz(SyncstatePacker *packer, const TimeTzADT *time)
+{
+	pack_tagged64(packer, TAG_TIMETZ, (uint64) time->time);
+	pack_uint32(packer, (uint32) time->zone);
+}
+
+static void
+pack_interval(SyncstatePacker *packer, const Interval *interval)
+{
+	pack_tagged64(packer, TAG_INTERVAL, (uint64) interval->time);
+	pack_uint32(packer, (uint32) interval->day);
+	pack_uint32(packer, (uint32) interval->month);
+}
+
+static void
+pack_uuid(SyncstatePacker *packer, const pg_uuid_t *uuid)
+{
+	char	   *out = append(packer, 1 + UUID_LEN);
+
+	out[0] = TAG_UUID;
+	memcpy(out + 1, uuid->data, UUID_LEN);
+}
+
+static void
+pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+{
+	if (unlikely(type->kind == KIND_UNKNOWN))
+		set_up_type(packer, type);
+
+	switch (type->kind)
+	{
+		case KIND_BOOL:
+			pack_tag(packer, TAG_BOOL);
+			pack_tag(packer, DatumGetBool(value) ? 1 : 0);
+			break;
+		case KIND_INT2:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt16(value));
+			break;
+		case KIND_INT4:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt32(value));
+			break;
+		case KIND_INT8:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetInt64(value));
+			break;
+		case KIND_OID:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetObjectId(value));
+			break;
+		case KIND_FLOAT4:
+			pack_float(packer, (double) DatumGetFloat4(value));
+			break;
+		case KIND_FLOAT8:
+			pack_float(packer, DatumGetFloat8(value));
+			break;
+		case KIND_NUMERIC:
+		case KIND_TEXT:
+		case KIND_BPCHAR:
+		case KIND_BYTEA:
+		case KIND_JSON:
+		case KIND_JSONB:
+			pack_varlena(packer, type->kind, PG_DETOAST_DATUM_PACKED(value));
+			break;
+		case KIND_CSTRING:
+			pack_tagged_bytes(packer, TAG_TEXT, DatumGetCString(value), strlen(DatumGetCString(value)));
+			break;
+		case KIND_NAME:
+			pack_tagged_bytes(packer, TAG_TEXT, NameStr(*DatumGetName(value)), strlen(NameStr(*DatumGetName(value))));
+			break;
+		case KIND_CHAR:
+			pack_char(packer, DatumGetChar(value));
+			break;
+		case KIND_ENUM:
+			pack_enum(packer, DatumGetObjectId(value));
+			break;
+		case KIND_UUID:
+			pack_uuid(packer, DatumGetUUIDP(value));
+			break;
+		case KIND_DATE:
+			pack_tagged64(packer, TAG_DATE, (uint64) (int64) DatumGetDateADT(value));
+			break;
+		case KIND_TIME:
+			pack_tagged64(packer, TAG_TIME, (uint64) DatumGetTimeADT(value));
+			break;
+		case KIND_TIMETZ:
+			pack_timetz(packer, DatumGetTimeTzADTP(value));
+			break;
+		case KIND_TIMESTAMP:
+			pack_tagged64(packer, TAG_TIMESTAMP, (uint64) DatumGetTimestamp(value));
+			break;
+		case KIND_TIMESTAMPTZ:
+			pack_tagged64(packer, TAG_TIMESTAMPTZ, (uint64) DatumGetTimestampTz(value));
+			break;
+		case KIND_INTERVAL:
+			pack_interval(packer, DatumGetIntervalP(value));
+			break;
+		case KIND_ARRAY:
+			pack_array(packer, type, DatumGetArrayTypeP(value));
+			break;
+		case KIND_COMPOSITE:
+			pack_composite(packer, type, DatumGetHeapTupleHeader(value));
+			break;
+		case KIND_RANGE:
+			pack_range(packer, type->element, type->typcache, DatumGetRangeTypeP(value));
+			break;
+		case KIND_MULTIRANGE:
+			pack_multirange(packer, type, DatumGetMultirangeTypeP(value));
+			break;
+		case KIND_OTHER:
+			pack_other(packer, type, value);
+			break;
+		case KIND_UNKNOWN:
+			Assert(false);
+			break;
+	}
+}
+
+/* Appends columns from <= i < to of a row; values[0] is column 0. */
+void
+syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int from, int to)
+{
+	for (int i = from; i < to; i++)
+		pack_or_null(packer, &packer->columns[i], values[i].value, values[i].isnull);
+}
+
+/* ----------------------------------------------------------------- hashes */
+
+SyncstateHash
+syncstate_packed_hash(const SyncstatePacker *packer)
+{
+	XXH128_hash_t hash = XXH3_128bits(packer->buffer, packer->used);
+
+	return (SyncstateHash){.low = hash.low64, .high = hash.high64};
+}
+
+/* The hash of one whole row. */
+SyncstateHash
+syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values)
+{
+	packer->used = 0;
+	syncstate_pack_columns(packer, values, 0, packer->ncolumns);
+	return syncstate_packed_hash(packer);
+}
+
+/*
+ * Asks for the memory of the row that will probably come next, so that it is in
+ * the processor's cache by then.
+ *
+ * In a sequential scan, values by reference point into the table's page, and a
+ * page is filled from its end: the next row lies before this one, as far away as
+ * this one from the last.  To ask for an address is harmless whatever is there,
+ * so it does not matter if that is wrong.
+ */
+#define CACHE_LINE 64
+#define MOST_PREFETCHED 1024
+
+void
+syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values)
+{
+	for (int i = 0; i < packer->ncolumns; i++)
+	{
+		const char *pointer;
+		ptrdiff_t	stride;
+
+		if (values[i].isnull || !packer->columns[i].by_reference)
+			continue;
+		pointer = (const char *) DatumGetPointer(values[i].value);
+		stride = packer->last_pointer - pointer;
+		packer->last_pointer = pointer;
+		if (stride > 0 && stride <= MOST_PREFETCHED)
+		{
+			for (ptrdiff_t ahead = 2 * stride; ahead > stride; ahead -= CACHE_LINE)
+				__builtin_prefetch(pointer - ahead);
+		}
+		return;
+	}
+}
+
+/* Big-endian, as hashes are written. */
+char *
+syncstate_store_uint64(char *out, uint64 value)
+{
+	uint64		big = pg_hton64(value);
+
+	memcpy(out, &big, sizeof(big));
+	return out + sizeof(big);
+}
+
+const char *
+syncstate_load_uint64(const char *in, uint64 *value)
+{
+	uint64		big;
+
+	memcpy(&big, in, sizeof(big));
+	*value = pg_ntoh64(big);
+	return in + sizeof(big);
+}
+
+char *
+syncstate_store_hash(char *out, SyncstateHash hash)
+{
+	return syncstate_store_uint64(syncstate_store_uint64(out, hash.high), hash.low);
+}
+
+const char *
+syncstate_load_hash(const char *in, SyncstateHash *hash)
+{
+	in = syncstate_load_uint64(in, &hash->high);
+	return syncstate_load_uint64(in, &hash->low);
+}

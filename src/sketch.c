@@ -1,0 +1,591 @@
+/*-------------------------------------------------------------------------
+ *
+ * sketch.c
+ *		The aggregate sync_sketch, and sync_sketch_diff.
+ *
+ * A sketch is an invertible Bloom lookup table: an element is added to a few
+ * cells, which its own hash chooses; a cell holds sums.  In the difference of
+ * two sketches, what both sets have cancels out.  A cell in which a single
+ * element is left gives that away; taken out of its other cells, it may leave
+ * others alone in theirs, and so on, until all cells are empty.  (D. Eppstein,
+ * M. Goodrich, F. Uyeda, G. Varghese: "What's the Difference? Efficient Set
+ * Reconciliation without Prior Context", SIGCOMM 2011; see also L. Yang, Y. Gilad,
+ * M. Alizadeh: "Practical Rateless Set Reconciliation", 2024, arXiv 2402.02668,
+ * for what costs of that kind can be.)
+ *
+ * An element is a row, by the hash of its key columns (128 bits) and the hash of
+ * all its columns (64 of 128 bits).  A row that differs is two elements, one of
+ * each side, with the same key.  Cells are sums, not exclusive ors, so that rows
+ * which occur twice do not vanish; they are not found here either, but reported
+ * as a sketch that cannot be decoded.
+ *
+ * Every element is in four cells, all different, of at least 32: fewer would
+ * leave two elements too often in the same ones.  About 1.5 cells for each
+ * element suffice when there are many, two always but for a percent.
+ *
+ * Whether a cell holds a single element is told by a sum of 64-bit checks; and a
+ * decoding counts only if nothing at all is left over.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/tuplestore.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "digest.h"
+#include "sketch.h"
+#include "syncstate.h"
+
+PG_FUNCTION_INFO_V1(syncstate_sketch_add);
+PG_FUNCTION_INFO_V1(syncstate_sketch_combine);
+PG_FUNCTION_INFO_V1(syncstate_sketch_serialize);
+PG_FUNCTION_INFO_V1(syncstate_sketch_deserialize);
+PG_FUNCTION_INFO_V1(syncstate_sketch_final);
+PG_FUNCTION_INFO_V1(sync_sketch_diff);
+
+#define PLACES 4				/* cells that an element is in */
+#define CHECK_SEED UINT64CONST(0x73796e637374)
+
+typedef struct Element
+{
+	SyncstateHash key;
+	uint64		row;
+} Element;
+
+typedef struct Cell
+{
+	int64		count;
+	Element		sum;
+	uint64		check;
+} Cell;
+
+typedef struct Sketch
+{
+	uint32		ncells;
+	int			key_columns;	/* as the aggregate was told; 0: not known */
+	Cell		cells[FLEXIBLE_ARRAY_MEMBER];
+} Sketch;
+
+#define SKETCH_SIZE(ncells) (offsetof(Sketch, cells) + (Size) (ncells) * sizeof(Cell))
+
+/* As bytes: a letter, the number of cells, and five words of 64 bits for each. */
+#define SERIALIZED_LETTER 'S'
+#define SERIALIZED_CELL (5 * sizeof(uint64))
+#define SERIALIZED_HEADER (1 + sizeof(uint64))
+
+/* What is derived from an element: where it is, and what its check is. */
+typedef struct Derived
+{
+	uint32		places[PLACES];
+	uint64		check;
+} Derived;
+
+static Derived
+derive(const Element *element, uint32 ncells)
+{
+	char		bytes[SYNCSTATE_HASH_LENGTH + sizeof(uint64)];
+	XXH128_hash_t hash;
+	Derived		derived;
+
+	syncstate_store_uint64(syncstate_store_hash(bytes, element->key), element->row);
+	hash = XXH3_128bits(bytes, sizeof(bytes));
+	derived.check = XXH3_64bits_withSeed(bytes, sizeof(bytes), CHECK_SEED);
+
+	for (int i = 0; i < PLACES; i++)
+	{
+		uint64		word = i < 2 ? hash.low64 : hash.high64;
+		uint32		bits = (uint32) (i % 2 == 0 ? word : word >> 32);
+		uint32		place = (uint32) (((uint64) bits * ncells) >> 32);
+
+		/* The next one that is not taken. */
+		for (int j = 0; j < i; j++)
+		{
+			if (derived.places[j] == place)
+			{
+				place = place + 1 == ncells ? 0 : place + 1;
+				j = -1;
+			}
+		}
+		derived.places[i] = place;
+	}
+	return derived;
+}
+
+static void
+add_to_cell(Cell *cell, const Element *element, uint64 check)
+{
+	cell->count++;
+	syncstate_hash_add(&cell->sum.key, element->key);
+	cell->sum.row += element->row;
+	cell->check += check;
+}
+
+static void
+take_from_cell(Cell *cell, const Element *element, uint64 check)
+{
+	cell->count--;
+	syncstate_hash_subtract(&cell->sum.key, element->key);
+	cell->sum.row -= element->row;
+	cell->check -= check;
+}
+
+static void
+subtract_cell(Cell *cell, const Cell *other)
+{
+	cell->count -= other->count;
+	syncstate_hash_subtract(&cell->sum.key, other->sum.key);
+	cell->sum.row -= other->sum.row;
+	cell->check -= other->check;
+}
+
+static bool
+is_empty(const Cell *cell)
+{
+	return cell->count == 0 && cell->sum.key.low == 0 && cell->sum.key.high == 0 &&
+		cell->sum.row == 0 && cell->check == 0;
+}
+
+/* -------------------------------------------------------------- aggregate */
+
+static int32
+arg_between(FunctionCallInfo fcinfo, int argno, const char *name, int32 most)
+{
+	int32		value = DatumGetInt32(syncstate_arg_required(fcinfo, argno, name));
+
+	if (value < 1 || value > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between 1 and %d", name, most)));
+	return value;
+}
+
+static Sketch *
+new_sketch(MemoryContext context, uint32 ncells)
+{
+	Sketch	   *sketch = MemoryContextAllocExtended(context, SKETCH_SIZE(ncells), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	sketch->ncells = ncells;
+	return sketch;
+}
+
+/*
+ * syncstate.sketch_add(internal, cells int, key_columns int, VARIADIC "any")
+ */
+Datum
+syncstate_sketch_add(PG_FUNCTION_ARGS)
+{
+	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 3);
+	const NullableDatum *columns = fcinfo->args + 3;
+	int32		cells = Max(arg_between(fcinfo, 1, "cells", SYNCSTATE_MOST_CELLS), SYNCSTATE_LEAST_CELLS);
+	int32		key_columns = arg_between(fcinfo, 2, "key_columns", packer->ncolumns);
+	Sketch	   *sketch;
+	Element		element;
+	Derived		derived;
+
+	if (PG_ARGISNULL(0))
+	{
+		sketch = new_sketch(syncstate_aggregate_context(fcinfo), cells);
+		sketch->key_columns = key_columns;
+	}
+	else
+		sketch = (Sketch *) PG_GETARG_POINTER(0);
+	if (sketch->ncells != (uint32) cells || sketch->key_columns != key_columns)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cells and key_columns must be the same for every row")));
+
+	syncstate_prefetch_next_row(packer, columns);
+	packer->used = 0;
+	syncstate_pack_columns(packer, columns, 0, key_columns);
+	element.key = syncstate_packed_hash(packer);
+	syncstate_pack_columns(packer, columns, key_columns, packer->ncolumns);
+	element.row = syncstate_packed_hash(packer).low;
+
+	derived = derive(&element, sketch->ncells);
+	for (int i = 0; i < PLACES; i++)
+		add_to_cell(&sketch->cells[derived.places[i]], &element, derived.check);
+	PG_RETURN_POINTER(sketch);
+}
+
+/*
+ * syncstate.sketch_combine(internal, internal)
+ *
+ * Either may be NULL: that one has seen no row.  The second may live in a
+ * context that is gone after the call.
+ */
+Datum
+syncstate_sketch_combine(PG_FUNCTION_ARGS)
+{
+	Sketch	   *total;
+	Sketch	   *other;
+
+	if (PG_ARGISNULL(1))
+	{
+		if (PG_ARGISNULL(0))
+			PG_RETURN_NULL();
+		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	}
+	other = (Sketch *) PG_GETARG_POINTER(1);
+	if (PG_ARGISNULL(0))
+	{
+		total = new_sketch(syncstate_aggregate_context(fcinfo), other->ncells);
+		total->key_columns = other->key_columns;
+	}
+	else
+		total = (Sketch *) PG_GETARG_POINTER(0);
+	if (total->ncells != other->ncells || total->key_columns != other->key_columns)
+		syncstate_report_bad_state();
+
+	for (uint32 i = 0; i < total->ncells; i++)
+	{
+		Cell	   *cell = &total->cells[i];
+
+		cell->count += other->cells[i].count;
+		syncstate_hash_add(&cell->sum.key, other->cells[i].sum.key);
+		cell->sum.row += other->cells[i].sum.row;
+		cell->check += other->cells[i].check;
+	}
+	PG_RETURN_POINTER(total);
+}
+
+static bytea *
+sketch_bytes(const Sketch *sketch, uint32 ncells)
+{
+	Size		size = VARHDRSZ + SERIALIZED_HEADER + (Size) ncells * SERIALIZED_CELL;
+	bytea	   *result = palloc(size);
+	char	   *out = VARDATA(result);
+
+	SET_VARSIZE(result, size);
+	*out++ = SERIALIZED_LETTER;
+	out = syncstate_store_uint64(out, ncells);
+	for (uint32 i = 0; i < ncells; i++)
+	{
+		const Cell *cell = &sketch->cells[i];
+
+		out = syncstate_store_uint64(out, (uint64) cell->count);
+		out = syncstate_store_hash(out, cell->sum.key);
+		out = syncstate_store_uint64(out, cell->sum.row);
+		out = syncstate_store_uint64(out, cell->check);
+	}
+	return result;
+}
+
+/* The sketch that such bytes are; NULL if they are none. */
+static Sketch *
+sketch_of_bytes(const char *in, Size length)
+{
+	uint64		ncells;
+	Sketch	   *sketch;
+
+	if (length < SERIALIZED_HEADER || *in++ != SERIALIZED_LETTER)
+		return NULL;
+	in = syncstate_load_uint64(in, &ncells);
+	if (ncells > SYNCSTATE_MOST_CELLS || (ncells != 0 && ncells < SYNCSTATE_LEAST_CELLS) ||
+		length != SERIALIZED_HEADER + ncells * SERIALIZED_CELL)
+		return NULL;
+
+	sketch = new_sketch(CurrentMemoryContext, (uint32) ncells);
+	for (uint32 i = 0; i < ncells; i++)
+	{
+		Cell	   *cell = &sketch->cells[i];
+		uint64		count;
+
+		in = syncstate_load_uint64(in, &count);
+		cell->count = (int64) count;
+		in = syncstate_load_hash(in, &cell->sum.key);
+		in = syncstate_load_uint64(in, &cell->sum.row);
+		in = syncstate_load_uint64(in, &cell->check);
+	}
+	return sketch;
+}
+
+/*
+ * syncstate.sketch_serialize(internal) returns bytea
+ *
+ * The number of key columns, then the sketch as it is returned at the end.
+ */
+Datum
+syncstate_sketch_serialize(PG_FUNCTION_ARGS)
+{
+	const Sketch *sketch;
+	bytea	   *bytes;
+	bytea	   *result;
+	char	   *out;
+	Size		length;
+
+	(void) syncstate_aggregate_context(fcinfo);
+	sketch = (const Sketch *) PG_GETARG_POINTER(0);
+	bytes = sketch_bytes(sketch, sketch->ncells);
+	length = VARSIZE(bytes) - VARHDRSZ;
+	result = palloc(VARHDRSZ + sizeof(uint64) + length);
+	SET_VARSIZE(result, VARHDRSZ + sizeof(uint64) + length);
+	out = syncstate_store_uint64(VARDATA(result), (uint64) sketch->key_columns);
+	memcpy(out, VARDATA(bytes), length);
+	pfree(bytes);
+	PG_RETURN_BYTEA_P(result);
+}
+
+/*
+ * syncstate.sketch_deserialize(bytea, internal) returns internal
+ */
+Datum
+syncstate_sketch_deserialize(PG_FUNCTION_ARGS)
+{
+	bytea	   *serialized;
+	Size		length;
+	uint64		key_columns;
+	const char *in;
+	Sketch	   *sketch;
+
+	(void) syncstate_aggregate_context(fcinfo);
+	serialized = PG_GETARG_BYTEA_PP(0);
+	length = VARSIZE_ANY_EXHDR(serialized);
+	if (length < sizeof(uint64))
+		syncstate_report_bad_state();
+	in = syncstate_load_uint64(VARDATA_ANY(serialized), &key_columns);
+	if (key_columns < 1 || key_columns > FUNC_MAX_ARGS)
+		syncstate_report_bad_state();
+	sketch = sketch_of_bytes(in, length - sizeof(uint64));
+	if (sketch == NULL || sketch->ncells == 0)
+		syncstate_report_bad_state();
+	sketch->key_columns = (int) key_columns;
+	PG_RETURN_POINTER(sketch);
+}
+
+/*
+ * syncstate.sketch_final(internal) returns bytea
+ *
+ * Without any row it is not known how many cells were wanted: a sketch of none,
+ * which can be compared with every other one.
+ */
+Datum
+syncstate_sketch_final(PG_FUNCTION_ARGS)
+{
+	const Sketch *sketch = PG_ARGISNULL(0) ? NULL : (const Sketch *) PG_GETARG_POINTER(0);
+
+	(void) syncstate_aggregate_context(fcinfo);
+	PG_RETURN_BYTEA_P(sketch_bytes(sketch, sketch == NULL ? 0 : sketch->ncells));
+}
+
+/* ------------------------------------------------------------- difference */
+
+/* An element that is in one of the sets only. */
+typedef struct Found
+{
+	Element		element;
+	bool		in_a;
+} Found;
+
+/*
+ * The single element that is left in a cell; false if there is none, or several.
+ */
+static bool
+single_element(const Cell *cell, uint32 ncells, Found *found, Derived *derived)
+{
+	SyncstateHash zero = {0};
+	uint64		check = cell->check;
+
+	if (cell->count != 1 && cell->count != -1)
+		return false;
+	found->in_a = cell->count == 1;
+	found->element = cell->sum;
+	if (!found->in_a)
+	{
+		syncstate_hash_subtract(&zero, cell->sum.key);
+		found->element.key = zero;
+		found->element.row = -cell->sum.row;
+		check = -check;
+	}
+	*derived = derive(&found->element, ncells);
+	return derived->check == check;
+}
+
+static int
+compare_found(const void *a, const void *b)
+{
+	const SyncstateHash *x = &((const Found *) a)->element.key;
+	const SyncstateHash *y = &((const Found *) b)->element.key;
+
+	if (x->high != y->high)
+		return x->high < y->high ? -1 : 1;
+	return x->low < y->low ? -1 : x->low > y->low;
+}
+
+/*
+ * Takes out one element after the other, as long as there is a cell with a
+ * single one.  Every element that is taken out was alone in a cell and leaves
+ * that empty, so there are at most as many as cells; more are a sign of sketches
+ * that nobody made from rows.
+ */
+static int
+peel(Sketch *sketch, Found *found)
+{
+	uint32	   *queue = MemoryContextAllocHuge(CurrentMemoryContext, (Size) (sketch->ncells + 1) * sizeof(uint32));
+	bool	   *queued = palloc0(sketch->ncells + 1);
+	uint32		first = 0;
+	uint32		nqueued = 0;
+	uint32		nfound = 0;
+
+	for (uint32 i = 0; i < sketch->ncells; i++)
+	{
+		queue[nqueued++] = i;
+		queued[i] = true;
+	}
+	while (nqueued > 0 && nfound < sketch->ncells)
+	{
+		uint32		i = queue[first];
+		Derived		derived;
+		Found	   *next = &found[nfound];
+
+		first = first + 1 == sketch->ncells ? 0 : first + 1;
+		nqueued--;
+		queued[i] = false;
+		if (!single_element(&sketch->cells[i], sketch->ncells, next, &derived))
+			continue;
+		nfound++;
+		for (int j = 0; j < PLACES; j++)
+		{
+			uint32		place = derived.places[j];
+
+			if (next->in_a)
+				take_from_cell(&sketch->cells[place], &next->element, derived.check);
+			else
+				add_to_cell(&sketch->cells[place], &next->element, derived.check);
+			if (!queued[place])
+			{
+				queue[(first + nqueued) % sketch->ncells] = place;
+				nqueued++;
+				queued[place] = true;
+			}
+		}
+		if (nfound % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+	}
+	pfree(queue);
+	pfree(queued);
+	return (int) nfound;
+}
+
+static uint32
+count_empty(const Sketch *sketch)
+{
+	uint32		n = 0;
+
+	for (uint32 i = 0; i < sketch->ncells; i++)
+		n += is_empty(&sketch->cells[i]);
+	return n;
+}
+
+/* Elements by key: one of each side is a row that differs. */
+static void
+collect_keys(SyncstateSketchDiff *diff, Found *found, int nfound)
+{
+	qsort(found, nfound, sizeof(Found), compare_found);
+	diff->keys = MemoryContextAllocHuge(CurrentMemoryContext, (Size) (nfound + 1) * sizeof(SyncstateSketchKey));
+	for (int i = 0; i < nfound; i++)
+	{
+		SyncstateSketchKey *key = &diff->keys[diff->nkeys];
+
+		if (i == 0 || compare_found(&found[i - 1], &found[i]) != 0)
+		{
+			diff->nkeys++;
+			key->key = found[i].element.key;
+			key->in_a = key->in_b = false;
+		}
+		else
+			key--;
+		if (found[i].in_a)
+			key->in_a = true;
+		else
+			key->in_b = true;
+	}
+}
+
+static Sketch *
+sketch_arg(bytea *bytes, const char *name)
+{
+	Sketch	   *sketch = sketch_of_bytes(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+
+	if (sketch == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is not a sketch", name),
+				 errhint("sync_sketch makes one.")));
+	return sketch;
+}
+
+/*
+ * What differs between the rows of two sketches.  Errors: 22023 for what is not
+ * a sketch, or of another size.
+ */
+SyncstateSketchDiff
+syncstate_sketch_diff(bytea *bytes_a, bytea *bytes_b)
+{
+	Sketch	   *a = sketch_arg(bytes_a, "a");
+	Sketch	   *b = sketch_arg(bytes_b, "b");
+	SyncstateSketchDiff diff = {0};
+	Found	   *found;
+	int			nfound;
+
+	if (a->ncells == 0)
+		a = new_sketch(CurrentMemoryContext, b->ncells);
+	if (b->ncells == 0)
+		b = new_sketch(CurrentMemoryContext, a->ncells);
+	if (a->ncells != b->ncells)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the sketches have different numbers of cells"),
+				 errdetail("One has %u cells, the other one %u.", a->ncells, b->ncells)));
+
+	for (uint32 i = 0; i < a->ncells; i++)
+		subtract_cell(&a->cells[i], &b->cells[i]);
+	diff.empty = a->ncells == 0 ? 1 : (double) count_empty(a) / a->ncells;
+	found = MemoryContextAllocHuge(CurrentMemoryContext, (Size) (a->ncells + 1) * sizeof(Found));
+	nfound = peel(a, found);
+	diff.decoded = count_empty(a) == a->ncells;
+	if (diff.decoded)
+		collect_keys(&diff, found, nfound);
+	return diff;
+}
+
+/*
+ * sync_sketch_diff(a, b): keys that differ, in order of their hash
+ */
+Datum
+sync_sketch_diff(PG_FUNCTION_ARGS)
+{
+	bytea	   *a = DatumGetByteaPP(syncstate_arg_required(fcinfo, 0, "a"));
+	bytea	   *b = DatumGetByteaPP(syncstate_arg_required(fcinfo, 1, "b"));
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	SyncstateSketchDiff diff;
+	char		hash[VARHDRSZ + SYNCSTATE_HASH_LENGTH];
+
+	InitMaterializedSRF(fcinfo, 0);
+	diff = syncstate_sketch_diff(a, b);
+	if (!diff.decoded)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the sketches are too small for their differences"),
+				 errhint("Make both with more cells, about 2 for each row of either side that the other one lacks; rows that occur more than once cannot be told apart at any size.")));
+
+	SET_VARSIZE(hash, sizeof(hash));
+	for (int i = 0; i < diff.nkeys; i++)
+	{
+		const SyncstateSketchKey *key = &diff.keys[i];
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+
+		syncstate_store_hash(VARDATA(hash), key->key);
+		values[0] = PointerGetDatum(hash);
+		values[1] = CStringGetTextDatum(key->in_a && key->in_b ? SYNCSTATE_DIFFERENT
+										: key->in_a		   ? SYNCSTATE_LOCAL_ONLY
+										: SYNCSTATE_REMOTE_ONLY);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

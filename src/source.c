@@ -1,0 +1,622 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.c
+ *		Attached sources: where the rows of a content type are, and what their
+ *		digest is.
+ *
+ * What is attached is read past SPI, so that whoever may ask for a delta may,
+ * without a right on one more table; it decides nothing but what is measured.
+ * The rows themselves are read as the caller, by a statement that leaves the
+ * aggregate to the side where the rows are: if that is a foreign table whose
+ * server knows the extension, one row crosses the wire.
+ *
+ * The columns of a digest are in the order of their names, whatever the order in
+ * which a table has them, and do not depend on which are the key: so it stays
+ * comparable when a table is made anew or gets another key.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "source.h"
+
+PG_FUNCTION_INFO_V1(sync_source_attach);
+PG_FUNCTION_INFO_V1(sync_source_detach);
+
+/* Columns of syncstate.sync_source. */
+enum
+{
+	Anum_sync_source_type_key = 1,
+	Anum_sync_source_local,
+	Anum_sync_source_remote,
+	Anum_sync_source_columns,
+	Anum_sync_source_key_columns,
+	Anum_sync_source_row_base,
+	Anum_sync_source_source_id,
+	Anum_sync_source_attached_at,
+	Natts_sync_source = Anum_sync_source_attached_at
+};
+
+static const char *const side_names[2] = {"local", "remote"};
+
+/* sync_digest has two arguments less for columns: sync_sketch takes as many. */
+#define MOST_COLUMNS (FUNC_MAX_ARGS - 4)
+
+/* ---------------------------------------------------------------- reading */
+
+static List *
+names_of_array(Datum array)
+{
+	List	   *names = NIL;
+	Datum	   *values;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &n);
+	for (int i = 0; i < n; i++)
+		names = lappend(names, TextDatumGetCString(values[i]));
+	return names;
+}
+
+static void
+read_source_row(TupleTableSlot *slot, SyncstateSource *source)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	slot_getallattrs(slot);
+	values = slot->tts_values - 1;
+	nulls = slot->tts_isnull - 1;
+	source->type_key = DatumGetTextPCopy(values[Anum_sync_source_type_key]);
+	source->relid[SIDE_LOCAL] = DatumGetObjectId(values[Anum_sync_source_local]);
+	source->relid[SIDE_REMOTE] = nulls[Anum_sync_source_remote] ? InvalidOid
+		: DatumGetObjectId(values[Anum_sync_source_remote]);
+	source->columns = nulls[Anum_sync_source_columns] ? NIL
+		: names_of_array(values[Anum_sync_source_columns]);
+	source->key_columns = nulls[Anum_sync_source_key_columns] ? NIL
+		: names_of_array(values[Anum_sync_source_key_columns]);
+	source->row_base = DatumGetBool(values[Anum_sync_source_row_base]);
+	source->id = *DatumGetUUIDP(values[Anum_sync_source_source_id]);
+}
+
+/*
+ * The source of a key, as the snapshot sees it; false if there is none.  The
+ * table is read from end to end: it has few rows, and is empty for most.
+ */
+bool
+syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *source)
+{
+	Relation	rel = table_open(syncstate_lock_table(TABLE_SOURCE, AccessShareLock), NoLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool		found = false;
+
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Datum		key = slot_getattr(slot, Anum_sync_source_type_key, &isnull);
+
+		found = syncstate_same_text(DatumGetTextPP(key), type_key);
+	}
+	if (found)
+		read_source_row(slot, source);
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* The same for functions that need one: 55000 if there is none. */
+void
+syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source)
+{
+	if (!syncstate_find_source(DatumGetTextPP(type_key), snapshot, source))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" has no source", syncstate_key_cstring(type_key)),
+				 errhint("sync_source_attach tells where its rows are.")));
+}
+
+/* ---------------------------------------------------------------- columns */
+
+static char *
+source_key_cstring(const SyncstateSource *source)
+{
+	return text_to_cstring(source->type_key);
+}
+
+/* The table of a side, locked for reading; 55000 if it is gone. */
+static Relation
+open_side(const SyncstateSource *source, int side)
+{
+	Relation	rel = try_relation_open(source->relid[side], AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the %s source of \"%s\" does not exist any more",
+						side_names[side], source_key_cstring(source)),
+				 errdetail("It was the relation with OID %u.", source->relid[side]),
+				 errhint("Attach another one with sync_source_attach, or detach it.")));
+	return rel;
+}
+
+static void
+report_missing_column(const SyncstateSource *source, int side, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the %s source of \"%s\" has no column \"%s\"",
+					side_names[side], source_key_cstring(source), column),
+			 errhint("Attach the source anew with the columns that both sides have.")));
+}
+
+/* Both sides must have these columns; 55000 if they were altered since. */
+void
+syncstate_require_columns(const SyncstateSource *source, int side, List *columns)
+{
+	Relation	rel = open_side(source, side);
+	ListCell   *cell;
+
+	foreach(cell, columns)
+	{
+		if (get_attnum(source->relid[side], lfirst(cell)) <= 0)
+			report_missing_column(source, side, lfirst(cell));
+	}
+	relation_close(rel, NoLock);
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* All columns of a table but for generated ones. */
+static List *
+own_columns(Relation rel)
+{
+	List	   *columns = NIL;
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attgenerated == '\0')
+			columns = lappend(columns, pstrdup(NameStr(att->attname)));
+	}
+	return columns;
+}
+
+/* The columns that the digest is of, in their order (of char *). */
+List *
+syncstate_source_columns(const SyncstateSource *source)
+{
+	Relation	rel = open_side(source, SIDE_LOCAL);
+	List	   *columns = source->columns != NIL ? list_copy(source->columns) : own_columns(rel);
+
+	relation_close(rel, NoLock);
+	list_sort(columns, compare_names);
+	if (columns == NIL || list_length(columns) > MOST_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" has %d columns", source_key_cstring(source), list_length(columns)),
+				 errdetail("A digest is of 1 to %d columns.", MOST_COLUMNS),
+				 errhint("Attach it with the columns that count.")));
+	return columns;
+}
+
+static List *
+primary_key(Relation rel)
+{
+	List	   *columns = NIL;
+	Oid			index = syncstate_primary_key_index(rel);
+	HeapTuple	tuple;
+	Form_pg_index form;
+
+	if (!OidIsValid(index))
+		return NIL;
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", index);
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < form->indnkeyatts; i++)
+		columns = lappend(columns, get_attname(RelationGetRelid(rel), form->indkey.values[i], false));
+	ReleaseSysCache(tuple);
+	return columns;
+}
+
+/* The columns that name a row (of char *); 55000 if there are none. */
+List *
+syncstate_source_key(const SyncstateSource *source)
+{
+	Relation	rel = open_side(source, SIDE_LOCAL);
+	List	   *key = source->key_columns != NIL ? source->key_columns : primary_key(rel);
+
+	relation_close(rel, NoLock);
+	if (key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" has no key", source_key_cstring(source)),
+				 errdetail("The local table has no primary key."),
+				 errhint("Attach it with key_columns.")));
+	return key;
+}
+
+/* -------------------------------------------------------------- measuring */
+
+/* The schema of the extension's public functions, quoted: that of the one which is called. */
+char *
+syncstate_function_schema(FunctionCallInfo fcinfo)
+{
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+
+	return pstrdup(quote_identifier(get_namespace_name(schema)));
+}
+
+static char *
+qualified_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}
+
+/* The table of a side, as it is written in a statement. */
+char *
+syncstate_source_table(const SyncstateSource *source, int side)
+{
+	Relation	rel = open_side(source, side);
+	char	   *name = qualified_name(rel);
+
+	relation_close(rel, NoLock);
+	return name;
+}
+
+/* Columns, separated by commas, each put into a format (%s: quoted). */
+char *
+syncstate_column_list(List *columns, const char *format)
+{
+	StringInfoData list;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	foreach(cell, columns)
+	{
+		if (list.len > 0)
+			appendStringInfoString(&list, ", ");
+		appendStringInfo(&list, format, quote_identifier(lfirst(cell)));
+	}
+	return list.data;
+}
+
+typedef struct MeasureContext
+{
+	const SyncstateSource *source;
+	int			side;
+} MeasureContext;
+
+static void
+say_what_is_measured(void *arg)
+{
+	const MeasureContext *context = arg;
+
+	errcontext("reading the %s source of \"%s\"",
+			   side_names[context->side], source_key_cstring(context->source));
+}
+
+/*
+ * Runs a statement that reads a side (or both), with the snapshot that is
+ * active; its rows are the last result.  Errors name the key.
+ */
+void
+syncstate_run_query(const SyncstateSource *source, int side, const char *query,
+					int nargs, Oid *argtypes, const NullableDatum *args)
+{
+	MeasureContext context = {source, side};
+	ErrorContextCallback callback = {error_context_stack, say_what_is_measured, &context};
+	SPIPlanPtr	plan;
+
+	error_context_stack = &callback;
+	plan = SPI_prepare_cursor(query, nargs, argtypes, CURSOR_OPT_PARALLEL_OK);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed for \"%s\": %s", query, SPI_result_code_string(SPI_result));
+	(void) syncstate_execute_plan(plan, query, nargs, args, true);
+	SPI_freeplan(plan);
+	error_context_stack = callback.previous;
+}
+
+static char *
+digest_query(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+{
+	return psprintf("SELECT %s.sync_digest(%s) FROM %s AS x",
+					syncstate_function_schema(fcinfo),
+					syncstate_column_list(columns, "x.%s"),
+					syncstate_source_table(source, side));
+}
+
+/* The digest of a side, by reading its rows. */
+text *
+syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
+{
+	List	   *columns = syncstate_source_columns(source);
+
+	syncstate_require_columns(source, side, columns);
+	syncstate_run_query(source, side, digest_query(fcinfo, source, side, columns), 0, NULL, NULL);
+	return DatumGetTextPP(syncstate_result(0, 1).value);
+}
+
+/* The digest of a side: as its triggers keep it if that counts, else by reading its rows. */
+text *
+syncstate_measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
+{
+	SyncstateDigest digest;
+
+	if (side == SIDE_LOCAL && syncstate_tracked_digest(source, syncstate_source_columns(source), &digest))
+		return syncstate_digest_text(&digest);
+	return syncstate_scan_digest(fcinfo, source, side);
+}
+
+/*
+ * Measures both sides of a key that has a source, as if the caller had observed
+ * them; false if it has none.  By the active snapshot; connected to SPI.
+ */
+bool
+syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed)
+{
+	SyncstateSource source;
+
+	if (syncstate_table_is_empty(TABLE_SOURCE) ||
+		!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source))
+		return false;
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		if (!OidIsValid(source.relid[side]))
+			continue;
+		observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_measure(fcinfo, &source, side)));
+		observed->given[side] = true;
+	}
+	return true;
+}
+
+/* -------------------------------------------------------- attach, detach */
+
+static void
+refuse_relation(const char *argument, Relation rel, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s cannot be \"%s\"", argument, RelationGetRelationName(rel)),
+			 errdetail("%s", why)));
+}
+
+/* What can be read like a table, by every session. */
+static void
+check_relation(int side, Relation rel)
+{
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_VIEW:
+		case RELKIND_MATVIEW:
+		case RELKIND_FOREIGN_TABLE:
+			break;
+		default:
+			refuse_relation(side_names[side], rel, "It is neither a table nor a view.");
+	}
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		refuse_relation(side_names[side], rel, "A temporary table is there for one session only.");
+}
+
+/* A list of columns as it was given; a NULL list is NIL. */
+static List *
+arg_columns(FunctionCallInfo fcinfo, int argno, const char *name)
+{
+	ArrayType  *array;
+	List	   *columns;
+	ListCell   *a;
+	ListCell   *b;
+
+	if (PG_ARGISNULL(argno))
+		return NIL;
+	array = PG_GETARG_ARRAYTYPE_P(argno);
+	if (ARR_NDIM(array) != 1 || array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a list of names, without null", name),
+				 errhint("Leave it null for the default.")));
+	columns = names_of_array(PointerGetDatum(array));
+	foreach(a, columns)
+	{
+		for_each_cell(b, columns, lnext(columns, a))
+		{
+			if (strcmp(lfirst(a), lfirst(b)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("%s contains \"%s\" more than once", name, (char *) lfirst(a))));
+		}
+	}
+	return columns;
+}
+
+static void
+say_which_column(void *arg)
+{
+	errcontext("column \"%s\"", (const char *) arg);
+}
+
+/* Each column is there, and can be hashed. */
+static void
+check_columns(int side, Relation rel, List *columns)
+{
+	ListCell   *cell;
+
+	foreach(cell, columns)
+	{
+		ErrorContextCallback callback = {error_context_stack, say_which_column, lfirst(cell)};
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), lfirst(cell));
+		Oid			type;
+
+		if (attnum <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s has no column \"%s\"", side_names[side], (char *) lfirst(cell)),
+					 errhint("Give the columns that both sides have.")));
+		type = get_atttype(RelationGetRelid(rel), attnum);
+		error_context_stack = &callback;
+		(void) syncstate_make_packer(CurrentMemoryContext, 1, &type);
+		error_context_stack = callback.previous;
+	}
+}
+
+/* Does the aggregate run where a foreign table's rows are?  Asks for the plan. */
+static bool
+is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+{
+	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
+								 digest_query(fcinfo, source, side, columns));
+
+	if (SPI_execute(query, false, 0) < 0)
+		elog(ERROR, "SPI_execute failed for \"%s\"", query);
+	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
+	{
+		char	   *line = TextDatumGetCString(syncstate_result(row, 1).value);
+		char	   *remote = strstr(line, "Remote SQL:");
+
+		if (remote != NULL && strstr(remote, "sync_digest(") != NULL)
+			return true;
+	}
+	return false;
+}
+
+static void
+notice_fetching(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+{
+	if (get_rel_relkind(source->relid[side]) != RELKIND_FOREIGN_TABLE ||
+		is_pushed_down(fcinfo, source, side, columns))
+		return;
+	ereport(NOTICE,
+			(errmsg("all rows of the foreign table \"%s\" will be fetched to be hashed",
+					get_rel_name(source->relid[side])),
+			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server.")));
+}
+
+/* The source that the arguments describe, checked. */
+static SyncstateSource
+source_from_args(FunctionCallInfo fcinfo, Datum type_key)
+{
+	SyncstateSource source = {0};
+	List	   *columns = NIL;
+
+	source.type_key = DatumGetTextPP(type_key);
+	source.relid[SIDE_LOCAL] = DatumGetObjectId(syncstate_arg_required(fcinfo, 1, "local"));
+	source.relid[SIDE_REMOTE] = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	source.columns = arg_columns(fcinfo, 3, "columns");
+	source.key_columns = arg_columns(fcinfo, 4, "key_columns");
+	source.row_base = syncstate_arg_bool(fcinfo, 5, "row_base");
+	source.id = *DatumGetUUIDP(syncstate_new_uuid());
+
+	if (source.row_base && !OidIsValid(source.relid[SIDE_REMOTE]))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("row_base needs a remote side"),
+				 errdetail("The base of a row is what both sides had.")));
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		Relation	rel;
+
+		if (!OidIsValid(source.relid[side]))
+			continue;
+		rel = open_side(&source, side);
+		check_relation(side, rel);
+		if (side == SIDE_LOCAL)
+			columns = syncstate_source_columns(&source);
+		check_columns(side, rel, columns);
+		check_columns(side, rel, source.key_columns);
+		if (source.row_base)
+			check_columns(side, rel, syncstate_source_key(&source));
+		relation_close(rel, NoLock);
+	}
+	return source;
+}
+
+/*
+ * sync_source_attach(type_key, local, remote, columns, key_columns, row_base)
+ */
+Datum
+sync_source_attach(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	SyncstateSource source;
+	SyncstateSource before;
+	NullableDatum args[8];
+	Datum		result;
+
+	PreventCommandIfReadOnly("sync_source_attach()");
+	source = source_from_args(fcinfo, key);
+
+	if (syncstate_find_source(source.type_key, GetActiveSnapshot(), &before) && syncstate_is_tracked(&before))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" is tracked", syncstate_key_cstring(key)),
+				 errhint("Call sync_source_untrack first.")));
+
+	args[0] = syncstate_datum(key);
+	for (int i = 1; i < 6; i++)
+		args[i] = syncstate_arg(fcinfo, i);
+	args[6] = syncstate_datum(UUIDPGetDatum(&source.id));
+	args[7] = syncstate_datum(TimestampTzGetDatum(GetCurrentTimestamp()));
+
+	syncstate_connect();
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		if (OidIsValid(source.relid[side]))
+			notice_fetching(fcinfo, &source, side, syncstate_source_columns(&source));
+	}
+	if (syncstate_execute(STMT_ATTACH, args, false) == 0)
+		syncstate_report_suppressed(key);
+	result = syncstate_return_datum(0, 1);
+	if (!source.row_base)
+		syncstate_execute(STMT_FORGET_ROW_BASES, args, false);
+	SPI_finish();
+
+	PG_RETURN_DATUM(result);
+}
+
+/*
+ * sync_source_detach(type_key): false if there is none
+ */
+Datum
+sync_source_detach(PG_FUNCTION_ARGS)
+{
+	NullableDatum key = syncstate_datum(syncstate_arg_type_key(fcinfo, 0));
+	SyncstateSource source;
+	bool		found;
+
+	PreventCommandIfReadOnly("sync_source_detach()");
+
+	syncstate_connect();
+	found = syncstate_find_source(DatumGetTextPP(key.value), GetActiveSnapshot(), &source);
+	if (found)
+	{
+		syncstate_untrack(&source);
+		syncstate_execute(STMT_FORGET_ROW_BASES, &key, false);
+		found = syncstate_execute(STMT_DETACH, &key, false) > 0;
+	}
+	SPI_finish();
+
+	PG_RETURN_BOOL(found);
+}

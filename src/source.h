@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * source.h
+ *		Attached sources: where the rows of a content type are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNCSTATE_SOURCE_H
+#define SYNCSTATE_SOURCE_H
+
+#include "nodes/pg_list.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+#include "digest.h"
+#include "syncstate.h"
+
+/* A row of syncstate.sync_source. */
+typedef struct SyncstateSource
+{
+	text	   *type_key;
+	Oid			relid[2];		/* by SyncstateSide; remote: may be InvalidOid */
+	List	   *columns;		/* of char *; NIL: whatever the local table has */
+	List	   *key_columns;	/* of char *; NIL: the primary key */
+	bool		row_base;
+	pg_uuid_t	id;
+} SyncstateSource;
+
+/* source.c */
+extern bool syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *source);
+extern void syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source);
+extern List *syncstate_source_columns(const SyncstateSource *source);
+extern List *syncstate_source_key(const SyncstateSource *source);
+extern void syncstate_require_columns(const SyncstateSource *source, int side, List *columns);
+extern char *syncstate_function_schema(FunctionCallInfo fcinfo);
+extern char *syncstate_source_table(const SyncstateSource *source, int side);
+extern char *syncstate_column_list(List *columns, const char *format);
+extern void syncstate_run_query(const SyncstateSource *source, int side, const char *query,
+								int nargs, Oid *argtypes, const NullableDatum *args);
+extern text *syncstate_measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
+extern text *syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
+extern bool syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed);
+
+/* track.c */
+extern void syncstate_init_tracking(void);
+extern bool syncstate_tracked_digest(const SyncstateSource *source, List *columns, SyncstateDigest *digest);
+extern bool syncstate_is_tracked(const SyncstateSource *source);
+extern bool syncstate_untrack(const SyncstateSource *source);
+extern int64 syncstate_fold_deltas(void);
+
+/* diff.c */
+extern void syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key);
+
+#endif							/* SYNCSTATE_SOURCE_H */

@@ -1,0 +1,1234 @@
+/*-------------------------------------------------------------------------
+ *
+ * track.c
+ *		The digest of a table, kept by triggers.
+ *
+ * A digest is a sum, so it can be kept up to date: a row trigger adds the hash of
+ * what came and takes away the hash of what went.  What a transaction has done
+ * to it is added up in memory and written, when the transaction is about to
+ * commit or to be prepared, as one row of syncstate.sync_tracking_delta.  That
+ * row is new, so no writer ever waits for another one; it is visible to whom the
+ * transaction's rows are, so the sum of the deltas that a snapshot sees is the
+ * digest of the rows that it sees.  sync_state_prune folds deltas into one.
+ *
+ * Pending deltas are kept apart by level of subtransactions: what is rolled back
+ * goes, what is released becomes the parent's.  A reader in the same transaction
+ * adds them, where its snapshot is later than what they stand for.
+ *
+ * A sum counts only if nothing went past the triggers since it was last verified.
+ * To be sure of that without having been there, we write down at verification
+ * what the table's columns, types, partitions and triggers were, by the versions
+ * of their catalogue rows (transaction id and place, as the server's own caches
+ * of compiled functions do it).  Whoever disables a trigger, alters a column or
+ * attaches a partition makes new versions, even if everything looks as before
+ * afterwards; then the sum does not count, and the table is read, until
+ * sync_source_verify has set it right.
+ *
+ * That takes no lock on rows: it adds the difference between the digest and the
+ * sum of the deltas, both by one snapshot.  Whatever that snapshot does not see
+ * has run under the triggers of now, for they cannot be altered while a writer
+ * is at work, nor while we are.
+ *
+ * The trigger functions may be called by anybody's trigger, so they make sure
+ * that their table is the one which is attached under the key that the trigger
+ * names; where it is not, they do nothing.  They need no privilege of the
+ * writer's: they read sync_source and append to sync_tracking_delta past SPI,
+ * and run no code of anybody's.
+ *
+ * What is kept from call to call: a tracker for each trigger that has fired in
+ * this backend, until the relation cache entry of its table is invalidated; and
+ * the pending deltas, which go with the transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "source.h"
+
+PG_FUNCTION_INFO_V1(syncstate_track);
+PG_FUNCTION_INFO_V1(syncstate_track_truncate);
+PG_FUNCTION_INFO_V1(sync_source_track);
+PG_FUNCTION_INFO_V1(sync_source_untrack);
+PG_FUNCTION_INFO_V1(sync_source_verify);
+
+/* Columns of syncstate.sync_tracking_delta. */
+enum
+{
+	Anum_delta_source_id = 1,
+	Anum_delta_row_count,
+	Anum_delta_sum_high,
+	Anum_delta_sum_low,
+	Natts_delta = Anum_delta_sum_low
+};
+
+/* Columns of syncstate.sync_tracking. */
+enum
+{
+	Anum_tracking_type_key = 1,
+	Anum_tracking_source_id,
+	Anum_tracking_signature,
+	Anum_tracking_verified_at
+};
+
+static void
+digest_add(SyncstateDigest *total, const SyncstateDigest *other)
+{
+	total->rows += other->rows;
+	syncstate_hash_add(&total->sum, other->sum);
+}
+
+static void
+digest_subtract(SyncstateDigest *total, const SyncstateDigest *other)
+{
+	total->rows -= other->rows;
+	syncstate_hash_subtract(&total->sum, other->sum);
+}
+
+static bool
+digest_equal(const SyncstateDigest *a, const SyncstateDigest *b)
+{
+	return a->rows == b->rows && syncstate_hash_equal(a->sum, b->sum);
+}
+
+static bool
+same_uuid(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a->data, b->data, UUID_LEN) == 0;
+}
+
+/* ---------------------------------------------------------- pending deltas */
+
+/* What this transaction did to the digest of a source, at one level of nesting. */
+typedef struct PendingDelta
+{
+	struct PendingDelta *next;
+	pg_uuid_t	source_id;
+	int			level;			/* as GetCurrentTransactionNestLevel() */
+	CommandId	last_command;	/* the latest that it stands for */
+	SyncstateDigest digest;
+} PendingDelta;
+
+/* Those of this transaction, in TopTransactionContext. */
+static PendingDelta *pending = NULL;
+
+static PendingDelta *
+pending_delta(const pg_uuid_t *source_id)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	PendingDelta *delta;
+
+	for (delta = pending; delta != NULL; delta = delta->next)
+	{
+		if (delta->level == level && same_uuid(&delta->source_id, source_id))
+			break;
+	}
+	if (delta == NULL)
+	{
+		delta = MemoryContextAllocZero(TopTransactionContext, sizeof(PendingDelta));
+		delta->source_id = *source_id;
+		delta->level = level;
+		delta->next = pending;
+		pending = delta;
+	}
+	delta->last_command = GetCurrentCommandId(false);
+	return delta;
+}
+
+static void
+forget_pending(const pg_uuid_t *source_id)
+{
+	for (PendingDelta *delta = pending; delta != NULL; delta = delta->next)
+	{
+		if (same_uuid(&delta->source_id, source_id))
+			memset(&delta->digest, 0, sizeof(SyncstateDigest));
+	}
+}
+
+/* Appends a row to sync_tracking_delta. */
+static void
+append_delta(Relation rel, const PendingDelta *delta)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), table_slot_callbacks(rel));
+	pg_uuid_t	source_id = delta->source_id;
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+	slot->tts_values[Anum_delta_source_id - 1] = UUIDPGetDatum(&source_id);
+	slot->tts_values[Anum_delta_row_count - 1] = Int64GetDatum(delta->digest.rows);
+	slot->tts_values[Anum_delta_sum_high - 1] = Int64GetDatum((int64) delta->digest.sum.high);
+	slot->tts_values[Anum_delta_sum_low - 1] = Int64GetDatum((int64) delta->digest.sum.low);
+	memset(slot->tts_isnull, false, Natts_delta * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+
+	table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* The table that deltas go to; NULL if the extension was dropped. */
+static Relation
+open_delta_table(LOCKMODE lockmode)
+{
+	Relation	rel;
+
+	if (!OidIsValid(get_extension_oid("syncstate", true)))
+		return NULL;
+	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, lockmode), NoLock);
+
+	/* An index would not be kept up to date by what appends here. */
+	if (rel->rd_rel->relhasindex)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("syncstate.sync_tracking_delta must not have an index"),
+				 errhint("Drop it.")));
+	return rel;
+}
+
+static void
+write_pending(void)
+{
+	Relation	rel = NULL;
+	SyncstateDigest nothing = {0};
+
+	/* Subtransactions are over: levels above 1 have been merged into it. */
+	for (PendingDelta *delta = pending; delta != NULL; delta = delta->next)
+	{
+		if (digest_equal(&delta->digest, &nothing))
+			continue;
+		if (rel == NULL && (rel = open_delta_table(RowExclusiveLock)) == NULL)
+			break;
+		append_delta(rel, delta);
+	}
+	if (rel != NULL)
+		table_close(rel, NoLock);
+	pending = NULL;
+}
+
+static void
+at_transaction_event(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (pending != NULL)
+				write_pending();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			pending = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+/* A subtransaction's deltas become those of its parent. */
+static void
+merge_into_parent(int level)
+{
+	for (PendingDelta **link = &pending; *link != NULL;)
+	{
+		PendingDelta *child = *link;
+		PendingDelta *parent;
+
+		if (child->level < level)
+		{
+			link = &child->next;
+			continue;
+		}
+		for (parent = pending; parent != NULL; parent = parent->next)
+		{
+			if (parent->level == level - 1 && same_uuid(&parent->source_id, &child->source_id))
+				break;
+		}
+		if (parent == NULL)
+		{
+			child->level = level - 1;
+			link = &child->next;
+			continue;
+		}
+		digest_add(&parent->digest, &child->digest);
+		parent->last_command = Max(parent->last_command, child->last_command);
+		*link = child->next;
+		pfree(child);
+	}
+}
+
+static void
+forget_level(int level)
+{
+	for (PendingDelta **link = &pending; *link != NULL;)
+	{
+		PendingDelta *delta = *link;
+
+		if (delta->level < level)
+		{
+			link = &delta->next;
+			continue;
+		}
+		*link = delta->next;
+		pfree(delta);
+	}
+}
+
+static void
+at_subtransaction_event(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (pending == NULL)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		merge_into_parent(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_level(GetCurrentTransactionNestLevel());
+}
+
+/* ---------------------------------------------------------------- trackers */
+
+/* What a trigger has to do, as last looked up. */
+typedef struct Tracker
+{
+	Oid			trigger;		/* hash key */
+	bool		valid;
+	Oid			relid;			/* the table that it is on */
+	bool		attached;		/* false: nothing */
+	pg_uuid_t	source_id;
+	MemoryContext context;		/* of what follows */
+	int			ncolumns;
+	AttrNumber *attnums;
+	SyncstatePacker *packer;
+	NullableDatum *values;
+} Tracker;
+
+static HTAB *trackers = NULL;
+
+/* The trigger that fired last, most often the next one too. */
+static Tracker *last_tracker = NULL;
+
+static void
+invalidate_trackers(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	Tracker	   *tracker;
+
+	if (trackers == NULL)
+		return;
+	hash_seq_init(&status, trackers);
+	while ((tracker = hash_seq_search(&status)) != NULL)
+	{
+		if (relid == InvalidOid || relid == tracker->relid)
+			tracker->valid = false;
+	}
+}
+
+void
+syncstate_init_tracking(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Tracker)};
+
+	trackers = hash_create("syncstate trackers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(invalidate_trackers, (Datum) 0);
+	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterSubXactCallback(at_subtransaction_event, NULL);
+}
+
+/* Where the columns are in a table, whose partitions may have them elsewhere. */
+static void
+set_up_columns(Tracker *tracker, Relation rel, List *columns)
+{
+	int			n = list_length(columns);
+	Oid		   *types = palloc_array(Oid, n);
+	int			i = 0;
+	ListCell   *cell;
+
+	tracker->ncolumns = n;
+	tracker->attnums = MemoryContextAlloc(tracker->context, n * sizeof(AttrNumber));
+	tracker->values = MemoryContextAlloc(tracker->context, n * sizeof(NullableDatum));
+	foreach(cell, columns)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), lfirst(cell));
+
+		/* Columns that were dropped: nobody counts on the sum then. */
+		if (attnum <= 0)
+		{
+			tracker->attached = false;
+			return;
+		}
+		tracker->attnums[i] = attnum;
+		types[i++] = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid;
+	}
+	tracker->packer = syncstate_make_packer(tracker->context, n, types);
+}
+
+/* Is rel the table, or a partition of it? */
+static bool
+belongs_to(Relation rel, Oid table)
+{
+	return RelationGetRelid(rel) == table ||
+		(rel->rd_rel->relispartition &&
+		 list_member_oid(get_partition_ancestors(RelationGetRelid(rel)), table));
+}
+
+static void
+set_up_tracker(Tracker *tracker, Relation rel, const char *type_key)
+{
+	MemoryContext context;
+	Snapshot	snapshot;
+	SyncstateSource source;
+
+	/* Begin with nothing: any step may fail, and then it is tried again. */
+	if (tracker->context != NULL)
+		MemoryContextDelete(tracker->context);
+	tracker->context = NULL;
+	tracker->attached = false;
+	tracker->relid = RelationGetRelid(rel);
+
+	/* Invalidations that arrive from here on are of something newer. */
+	tracker->valid = true;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PG_TRY();
+	{
+		if (syncstate_find_source(cstring_to_text(type_key), snapshot, &source) &&
+			belongs_to(rel, source.relid[SIDE_LOCAL]))
+		{
+			context = AllocSetContextCreate(TopMemoryContext, "syncstate tracker", ALLOCSET_SMALL_SIZES);
+			tracker->context = context;
+			tracker->source_id = source.id;
+			tracker->attached = true;
+			set_up_columns(tracker, rel, syncstate_source_columns(&source));
+		}
+	}
+	PG_CATCH();
+	{
+		tracker->valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	UnregisterSnapshot(snapshot);
+}
+
+static Tracker *
+find_tracker(const TriggerData *trigdata)
+{
+	const Trigger *trigger = trigdata->tg_trigger;
+	Tracker	   *tracker = last_tracker;
+	bool		found;
+
+	if (tracker != NULL && tracker->trigger == trigger->tgoid && tracker->valid)
+		return tracker;
+
+	tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, &found);
+	if (!found)
+	{
+		tracker->valid = false;
+		tracker->context = NULL;
+	}
+	if (!tracker->valid)
+	{
+		if (trigger->tgnargs != 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					 errmsg("trigger \"%s\" must name a type_key", trigger->tgname)));
+		set_up_tracker(tracker, trigdata->tg_relation, trigger->tgargs[0]);
+	}
+	last_tracker = tracker;
+	return tracker;
+}
+
+static SyncstateHash
+hash_slot(Tracker *tracker, TupleTableSlot *slot)
+{
+	for (int i = 0; i < tracker->ncolumns; i++)
+		tracker->values[i].value = slot_getattr(slot, tracker->attnums[i], &tracker->values[i].isnull);
+	return syncstate_pack_and_hash(tracker->packer, tracker->values);
+}
+
+static void
+check_called_as(FunctionCallInfo fcinfo, const char *name, bool row)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		(row
+		 ? !TRIGGER_FIRED_AFTER(trigdata->tg_event) || !TRIGGER_FIRED_FOR_ROW(trigdata->tg_event)
+		 : !TRIGGER_FIRED_BEFORE(trigdata->tg_event) || !TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event)))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by its trigger", name)));
+}
+
+/*
+ * syncstate.track('type_key'): AFTER INSERT OR UPDATE OR DELETE, for each row
+ */
+Datum
+syncstate_track(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Tracker	   *tracker;
+	PendingDelta *delta;
+
+	check_called_as(fcinfo, "syncstate.track", true);
+	tracker = find_tracker(trigdata);
+	if (!tracker->attached)
+		return PointerGetDatum(NULL);
+
+	delta = pending_delta(&tracker->source_id);
+	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		syncstate_hash_subtract(&delta->digest.sum, hash_slot(tracker, trigdata->tg_trigslot));
+		delta->digest.rows--;
+	}
+	if (!TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
+	{
+		TupleTableSlot *slot = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)
+			? trigdata->tg_newslot
+			: trigdata->tg_trigslot;
+
+		syncstate_hash_add(&delta->digest.sum, hash_slot(tracker, slot));
+		delta->digest.rows++;
+	}
+	return PointerGetDatum(NULL);
+}
+
+/* The digest of a table's rows, as the latest snapshot sees them. */
+static SyncstateDigest
+scan_table(Tracker *tracker, Relation rel)
+{
+	SyncstateDigest digest = {0};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "syncstate row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(per_row);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		syncstate_hash_add(&digest.sum, hash_slot(tracker, slot));
+		digest.rows++;
+		MemoryContextReset(per_row);
+	}
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(per_row);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	return digest;
+}
+
+/*
+ * syncstate.track_truncate('type_key'): BEFORE TRUNCATE, for each statement
+ *
+ * On the tables that hold rows: a partition may be truncated alone, and no sum is
+ * kept for each.  Nobody else is at work on the table then.
+ */
+Datum
+syncstate_track_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Tracker	   *tracker;
+
+	check_called_as(fcinfo, "syncstate.track_truncate", false);
+	tracker = find_tracker(trigdata);
+	if (tracker->attached)
+	{
+		SyncstateDigest digest = scan_table(tracker, trigdata->tg_relation);
+
+		digest_subtract(&pending_delta(&tracker->source_id)->digest, &digest);
+	}
+	return PointerGetDatum(NULL);
+}
+
+/* ---------------------------------------------------------------- triggers */
+
+#define ROW_TRIGGER "track"
+#define TRUNCATE_TRIGGER "track_truncate"
+
+/* The name of a source's triggers: several sources may be of one table. */
+static char *
+trigger_name(const SyncstateSource *source, const char *what)
+{
+	return psprintf("~syncstate_%s_%02x%02x%02x%02x", what, source->id.data[0],
+					source->id.data[1], source->id.data[2], source->id.data[3]);
+}
+
+static const Trigger *
+find_trigger(Relation rel, const char *name)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (strcmp(triggers->triggers[i].tgname, name) == 0)
+			return &triggers->triggers[i];
+	}
+	return NULL;
+}
+
+/* The tables of the local side's tree, locked: itself, and what is below. */
+static List *
+table_tree(const SyncstateSource *source, LOCKMODE lockmode)
+{
+	return find_all_inheritors(source->relid[SIDE_LOCAL], lockmode, NULL);
+}
+
+static char *
+table_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+/* Makes a trigger where it is missing, and has it fire always. */
+static void
+ensure_trigger(const SyncstateSource *source, Oid relid, const char *function)
+{
+	bool		row = strcmp(function, ROW_TRIGGER) == 0;
+	char	   *name = trigger_name(source, function);
+	Relation	rel = table_open(relid, NoLock);
+	const Trigger *trigger = find_trigger(rel, name);
+	bool		missing = trigger == NULL;
+	bool		slack = missing || trigger->tgenabled != TRIGGER_FIRES_ALWAYS;
+
+	table_close(rel, NoLock);
+	if (missing)
+		syncstate_execute_utility(psprintf("CREATE TRIGGER %s %s ON %s FOR EACH %s EXECUTE FUNCTION syncstate.%s(%s)",
+										   quote_identifier(name),
+										   row ? "AFTER INSERT OR UPDATE OR DELETE" : "BEFORE TRUNCATE",
+										   table_name(relid), row ? "ROW" : "STATEMENT", function,
+										   quote_literal_cstr(text_to_cstring(source->type_key))));
+	if (slack)
+		syncstate_execute_utility(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+										   table_name(relid), quote_identifier(name)));
+}
+
+static void
+ensure_triggers(const SyncstateSource *source)
+{
+	Oid			root = source->relid[SIDE_LOCAL];
+	ListCell   *cell;
+
+	ensure_trigger(source, root, ROW_TRIGGER);
+	foreach(cell, table_tree(source, AccessShareLock))
+	{
+		Oid			relid = lfirst_oid(cell);
+
+		/* Partitions have got the row trigger from above; but was it disabled? */
+		if (relid != root)
+			ensure_trigger(source, relid, ROW_TRIGGER);
+		if (get_rel_relkind(relid) == RELKIND_RELATION)
+			ensure_trigger(source, relid, TRUNCATE_TRIGGER);
+	}
+}
+
+static bool
+has_triggers(const SyncstateSource *source)
+{
+	Relation	rel = try_relation_open(source->relid[SIDE_LOCAL], AccessShareLock);
+	bool		result;
+
+	if (rel == NULL)
+		return false;
+	result = find_trigger(rel, trigger_name(source, ROW_TRIGGER)) != NULL;
+	relation_close(rel, NoLock);
+	return result;
+}
+
+static void
+drop_triggers(const SyncstateSource *source)
+{
+	ListCell   *cell;
+
+	if (!has_triggers(source))
+		return;
+	foreach(cell, table_tree(source, AccessExclusiveLock))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+		char	   *name = trigger_name(source, TRUNCATE_TRIGGER);
+		bool		found = find_trigger(rel, name) != NULL;
+
+		table_close(rel, NoLock);
+		if (found)
+			syncstate_execute_utility(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table_name(lfirst_oid(cell))));
+	}
+	syncstate_execute_utility(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger_name(source, ROW_TRIGGER)),
+									   table_name(source->relid[SIDE_LOCAL])));
+}
+
+/* --------------------------------------------------------------- signature */
+
+/* The version of a catalogue row: by whom it was written, and where it is. */
+static void
+append_version(StringInfo out, HeapTuple tuple)
+{
+	appendStringInfo(out, " %u@%u.%u", HeapTupleHeaderGetRawXmin(tuple->t_data),
+					 ItemPointerGetBlockNumberNoCheck(&tuple->t_self),
+					 ItemPointerGetOffsetNumberNoCheck(&tuple->t_self));
+}
+
+/* What values of a type look like hashed: renamed labels are other labels. */
+static void
+append_type(StringInfo out, Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+
+	check_stack_depth();
+	appendStringInfo(out, " %u", base);
+	if (OidIsValid(element))
+	{
+		append_type(out, element);
+		return;
+	}
+	switch (get_typtype(base))
+	{
+		case TYPTYPE_ENUM:
+			{
+				CatCList   *labels = SearchSysCacheList1(ENUMTYPOIDNAME, ObjectIdGetDatum(base));
+
+				for (int i = 0; i < labels->n_members; i++)
+					append_version(out, &labels->members[i]->tuple);
+				ReleaseSysCacheList(labels);
+				break;
+			}
+		case TYPTYPE_RANGE:
+			append_type(out, get_range_subtype(base));
+			break;
+		case TYPTYPE_MULTIRANGE:
+			append_type(out, get_multirange_range(base));
+			break;
+		case TYPTYPE_COMPOSITE:
+			{
+				TupleDesc	desc = lookup_rowtype_tupdesc(base, -1);
+
+				for (int i = 0; i < desc->natts; i++)
+				{
+					if (!TupleDescAttr(desc, i)->attisdropped)
+						append_type(out, TupleDescAttr(desc, i)->atttypid);
+				}
+				ReleaseTupleDesc(desc);
+				break;
+			}
+	}
+}
+
+static bool
+append_column(StringInfo out, Oid relid, const char *column)
+{
+	HeapTuple	tuple = SearchSysCacheAttName(relid, column);
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	appendStringInfo(out, "\n%s", quote_identifier(column));
+	append_version(out, tuple);
+	append_type(out, ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid);
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+/* A trigger's catalogue row; there is no syscache for it. */
+static void
+append_trigger_version(StringInfo out, Oid trigger)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(rel, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	appendStringInfo(out, "\n%u", trigger);
+	if (HeapTupleIsValid(tuple))
+		append_version(out, tuple);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+static bool
+append_trigger(StringInfo out, const SyncstateSource *source, Relation rel, const char *what)
+{
+	const Trigger *trigger = find_trigger(rel, trigger_name(source, what));
+
+	if (trigger == NULL || trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+		return false;
+	append_trigger_version(out, trigger->tgoid);
+	return true;
+}
+
+/*
+ * What the sum depends on, as it is now; NULL if it cannot count, because a
+ * trigger is missing or does not fire always, say.  in_use: *is set if a query of
+ * this session is at work on one of the tables, so that its triggers may not have
+ * fired yet.
+ */
+static char *
+signature(const SyncstateSource *source, List *columns, bool *in_use)
+{
+	StringInfoData out;
+	ListCell   *cell;
+	ListCell   *column;
+	bool		usable = true;
+
+	initStringInfo(&out);
+	foreach(cell, table_tree(source, AccessShareLock))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+		bool		rows = rel->rd_rel->relkind == RELKIND_RELATION;
+
+		*in_use |= rel->rd_refcnt > 1;
+		appendStringInfo(&out, "\n\n%u", RelationGetRelid(rel));
+		usable = usable && rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
+			(rows || rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+			append_trigger(&out, source, rel, ROW_TRIGGER) &&
+			(!rows || append_trigger(&out, source, rel, TRUNCATE_TRIGGER));
+		foreach(column, columns)
+			usable = usable && append_column(&out, RelationGetRelid(rel), lfirst(column));
+		table_close(rel, NoLock);
+	}
+	return usable ? out.data : NULL;
+}
+
+/* ----------------------------------------------------------------- reading */
+
+/* The signature that was noted at the last verification; NULL: none. */
+static char *
+noted_signature(const SyncstateSource *source, Snapshot snapshot)
+{
+	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING, AccessShareLock), NoLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	char	   *result = NULL;
+	bool		isnull;
+
+	while (result == NULL && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (syncstate_same_text(DatumGetTextPP(slot_getattr(slot, Anum_tracking_type_key, &isnull)), source->type_key) &&
+			same_uuid(DatumGetUUIDP(slot_getattr(slot, Anum_tracking_source_id, &isnull)), &source->id))
+			result = TextDatumGetCString(slot_getattr(slot, Anum_tracking_signature, &isnull));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+	return result;
+}
+
+/* The sum of the deltas that a snapshot sees; false: it may not see part of ours. */
+static bool
+sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *digest)
+{
+	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock), NoLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool		whole = true;
+
+	memset(digest, 0, sizeof(SyncstateDigest));
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		SyncstateDigest delta;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getsomeattrs(slot, Natts_delta);
+		if (!same_uuid(DatumGetUUIDP(slot->tts_values[Anum_delta_source_id - 1]), &source->id))
+			continue;
+		delta.rows = DatumGetInt64(slot->tts_values[Anum_delta_row_count - 1]);
+		delta.sum.high = (uint64) DatumGetInt64(slot->tts_values[Anum_delta_sum_high - 1]);
+		delta.sum.low = (uint64) DatumGetInt64(slot->tts_values[Anum_delta_sum_low - 1]);
+		digest_add(digest, &delta);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	table_close(rel, NoLock);
+
+	for (PendingDelta *delta = pending; delta != NULL; delta = delta->next)
+	{
+		if (!same_uuid(&delta->source_id, &source->id))
+			continue;
+		whole = whole && delta->last_command < snapshot->curcid;
+		digest_add(digest, &delta->digest);
+	}
+	return whole;
+}
+
+/* May the caller read all of the rows? */
+static bool
+may_read(const SyncstateSource *source, List *columns)
+{
+	Oid			relid = source->relid[SIDE_LOCAL];
+	ListCell   *cell;
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		return false;
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	foreach(cell, columns)
+	{
+		if (pg_attribute_aclcheck(relid, get_attnum(relid, lfirst(cell)), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The digest of the local side as the active snapshot sees it, from what the
+ * triggers noted; false if that does not count, or is not for the caller's eyes:
+ * then the rows have to be read.
+ */
+bool
+syncstate_tracked_digest(const SyncstateSource *source, List *columns, SyncstateDigest *digest)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	char	   *noted;
+	char	   *now;
+	bool		in_use = false;
+
+	if (!has_triggers(source))
+		return false;
+	noted = noted_signature(source, snapshot);
+	if (noted == NULL || !may_read(source, columns))
+		return false;
+	now = signature(source, columns, &in_use);
+	return now != NULL && !in_use && strcmp(now, noted) == 0 &&
+		sum_deltas(source, snapshot, digest);
+}
+
+bool
+syncstate_is_tracked(const SyncstateSource *source)
+{
+	return has_triggers(source);
+}
+
+/* ------------------------------------------- track, verify, untrack, fold */
+
+static void
+refuse_tracking(const SyncstateSource *source, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the source of \"%s\" cannot be tracked", text_to_cstring(source->type_key)),
+			 errdetail("%s", why),
+			 errhint("It is measured by reading its rows.")));
+}
+
+static void
+check_trackable(const SyncstateSource *source)
+{
+	ListCell   *cell;
+	List	   *tree;
+
+	switch (get_rel_relkind(source->relid[SIDE_LOCAL]))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			break;
+		default:
+			refuse_tracking(source, "Only a table has triggers for each row that is written.");
+	}
+	tree = table_tree(source, AccessShareLock);
+	if (get_rel_relkind(source->relid[SIDE_LOCAL]) == RELKIND_RELATION && list_length(tree) > 1)
+		refuse_tracking(source, "Other tables inherit from the table, but not its triggers.");
+	foreach(cell, tree)
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			refuse_tracking(source, "A partition is a foreign table, which is also written to elsewhere.");
+		if (get_rel_persistence(lfirst_oid(cell)) != RELPERSISTENCE_PERMANENT)
+			refuse_tracking(source, "An unlogged table is emptied after a crash, past all triggers.");
+	}
+}
+
+typedef struct Verification
+{
+	bool		counted;		/* did the sum count? */
+	SyncstateDigest tracked;	/* the sum, if so */
+	text	   *measured;
+} Verification;
+
+/* Parses what syncstate_digest_text() wrote. */
+static SyncstateDigest
+parse_digest(text *digest)
+{
+	SyncstateDigest result;
+	unsigned long long high;
+	unsigned long long low;
+	long long rows;
+
+	if (sscanf(text_to_cstring(digest), "%16llx%16llx:%lld", &high, &low, &rows) != 3)
+		elog(ERROR, "malformed digest");
+	result.sum.high = high;
+	result.sum.low = low;
+	result.rows = rows;
+	return result;
+}
+
+/*
+ * Compares the sum with the rows by one snapshot, the latest, and sets the sum
+ * right.  Connected to SPI.  The lock keeps the triggers as they are, but no
+ * writer out.
+ */
+static Verification
+verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
+{
+	Verification v = {0};
+	List	   *columns;
+	char	   *noted;
+	char	   *now;
+	bool		in_use = false;
+	SyncstateDigest correction;
+	SyncstateDigest sum;
+
+	table_tree(source, RowExclusiveLock);
+	columns = syncstate_source_columns(source);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+
+	now = signature(source, columns, &in_use);
+	if (in_use)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" is in use by another query of this session",
+						text_to_cstring(source->type_key))));
+	if (now == NULL)
+		elog(ERROR, "triggers of \"%s\" are not as they were made", text_to_cstring(source->type_key));
+	if (check_enable_rls(source->relid[SIDE_LOCAL], InvalidOid, true) == RLS_ENABLED)
+		refuse_tracking(source, "Row security hides some of its rows from you.");
+	noted = noted_signature(source, GetActiveSnapshot());
+	sum_deltas(source, GetActiveSnapshot(), &sum);
+	v.measured = syncstate_scan_digest(fcinfo, source, SIDE_LOCAL);
+	PopActiveSnapshot();
+
+	v.counted = noted != NULL && strcmp(noted, now) == 0;
+	v.tracked = sum;
+	correction = parse_digest(v.measured);
+	digest_subtract(&correction, &sum);
+	digest_add(&pending_delta(&source->id)->digest, &correction);
+	{
+		pg_uuid_t	id = source->id;
+		NullableDatum args[] = {
+			syncstate_datum(PointerGetDatum(source->type_key)),
+			syncstate_datum(UUIDPGetDatum(&id)),
+			syncstate_datum(CStringGetTextDatum(now)),
+			syncstate_datum(TimestampTzGetDatum(GetCurrentTimestamp())),
+		};
+
+		if (syncstate_execute(STMT_NOTE_TRACKING, args, false) == 0)
+			syncstate_report_suppressed(args[0].value);
+	}
+	return v;
+}
+
+/*
+ * sync_source_track(type_key): false if it was tracked already
+ */
+Datum
+sync_source_track(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	SyncstateSource source;
+	bool		tracked;
+
+	PreventCommandIfReadOnly("sync_source_track()");
+
+	syncstate_connect();
+	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	(void) syncstate_source_columns(&source);
+	tracked = has_triggers(&source);
+	if (!tracked)
+	{
+		check_trackable(&source);
+		ensure_triggers(&source);
+		(void) verify(fcinfo, &source);
+	}
+	SPI_finish();
+
+	PG_RETURN_BOOL(!tracked);
+}
+
+static void
+push_pair(JsonbParseState **state, const char *name, JsonbValue value)
+{
+	JsonbValue	key = {.type = jbvString};
+
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &key);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static JsonbValue
+text_value(text *value)
+{
+	JsonbValue	v = {.type = value == NULL ? jbvNull : jbvString};
+
+	if (value != NULL)
+	{
+		v.val.string.val = VARDATA_ANY(value);
+		v.val.string.len = VARSIZE_ANY_EXHDR(value);
+	}
+	return v;
+}
+
+static Jsonb *
+verification_json(text *type_key, const Verification *v)
+{
+	JsonbParseState *state = NULL;
+	text	   *tracked = v->counted ? syncstate_digest_text(&v->tracked) : NULL;
+	JsonbValue	valid = {.type = jbvBool};
+
+	valid.val.boolean = v->counted && syncstate_same_text(tracked, v->measured);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_pair(&state, "type_key", text_value(type_key));
+	push_pair(&state, "valid", valid);
+	push_pair(&state, "tracked", text_value(tracked));
+	push_pair(&state, "measured", text_value(v->measured));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * sync_source_verify(type_key): whether the sum was right; it is now
+ */
+Datum
+sync_source_verify(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	MemoryContext caller = CurrentMemoryContext;
+	SyncstateSource source;
+	Verification v;
+	Jsonb	   *result;
+
+	PreventCommandIfReadOnly("sync_source_verify()");
+
+	syncstate_connect();
+	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	(void) syncstate_source_columns(&source);
+	if (!has_triggers(&source))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" is not tracked", syncstate_key_cstring(key)),
+				 errhint("sync_source_track makes the triggers.")));
+	check_trackable(&source);
+	ensure_triggers(&source);
+	v = verify(fcinfo, &source);
+
+	MemoryContextSwitchTo(caller);
+	result = verification_json(source.type_key, &v);
+	SPI_finish();
+
+	PG_RETURN_JSONB_P(result);
+}
+
+/* Removes triggers and deltas; false if there were none.  Connected to SPI. */
+bool
+syncstate_untrack(const SyncstateSource *source)
+{
+	pg_uuid_t	id = source->id;
+	NullableDatum key = syncstate_datum(PointerGetDatum(source->type_key));
+	NullableDatum source_id = syncstate_datum(UUIDPGetDatum(&id));
+	bool		tracked = has_triggers(source);
+
+	drop_triggers(source);
+	forget_pending(&source->id);
+	tracked |= syncstate_execute(STMT_FORGET_TRACKING, &key, false) > 0;
+	if (tracked)
+		syncstate_execute(STMT_FORGET_DELTAS, &source_id, false);
+	return tracked;
+}
+
+/*
+ * sync_source_untrack(type_key): false if it was not tracked
+ */
+Datum
+sync_source_untrack(PG_FUNCTION_ARGS)
+{
+	Datum		key = syncstate_arg_type_key(fcinfo, 0);
+	SyncstateSource source;
+	bool		tracked;
+
+	PreventCommandIfReadOnly("sync_source_untrack()");
+
+	syncstate_connect();
+	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	tracked = syncstate_untrack(&source);
+	SPI_finish();
+
+	PG_RETURN_BOOL(tracked);
+}
+
+/* The sum of the deltas of one source, while they are folded. */
+typedef struct Fold
+{
+	pg_uuid_t	source_id;		/* hash key */
+	SyncstateDigest digest;
+} Fold;
+
+/*
+ * Replaces all deltas by one for each source; returns how many less there are.
+ * For sync_state_prune; connected to SPI.
+ */
+int64
+syncstate_fold_deltas(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t), .entrysize = sizeof(Fold), .hcxt = CurrentMemoryContext};
+	HTAB	   *folds = hash_create("syncstate folds", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	uint64		n = syncstate_execute(STMT_TAKE_DELTAS, NULL, false);
+	int64		kept = 0;
+	HASH_SEQ_STATUS status;
+	Fold	   *fold;
+
+	for (uint64 row = 0; row < n; row++)
+	{
+		bool		found;
+		SyncstateDigest delta;
+
+		fold = hash_search(folds, DatumGetUUIDP(syncstate_result(row, 1).value), HASH_ENTER, &found);
+		if (!found)
+			memset(&fold->digest, 0, sizeof(SyncstateDigest));
+		delta.rows = DatumGetInt64(syncstate_result(row, 2).value);
+		delta.sum.high = (uint64) DatumGetInt64(syncstate_result(row, 3).value);
+		delta.sum.low = (uint64) DatumGetInt64(syncstate_result(row, 4).value);
+		digest_add(&fold->digest, &delta);
+	}
+
+	hash_seq_init(&status, folds);
+	while ((fold = hash_seq_search(&status)) != NULL)
+	{
+		NullableDatum args[] = {
+			syncstate_datum(UUIDPGetDatum(&fold->source_id)),
+			syncstate_datum(Int64GetDatum(fold->digest.rows)),
+			syncstate_datum(Int64GetDatum((int64) fold->digest.sum.high)),
+			syncstate_datum(Int64GetDatum((int64) fold->digest.sum.low)),
+		};
+
+		kept += (int64) syncstate_execute(STMT_PUT_DELTA, args, false);
+	}
+	return (int64) n - kept;
+}
