@@ -9,6 +9,8 @@
 #ifndef SYNCSTATE_COMPAT_H
 #define SYNCSTATE_COMPAT_H
 
+#include "utils/jsonb.h"
+
 #if PG_VERSION_NUM < 150000
 #error "syncstate needs PostgreSQL 15 or later"
 #endif

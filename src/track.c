@@ -1074,7 +1074,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 }
 
 static void
-push_pair(JsonbParseState **state, const char *name, JsonbValue value)
+push_pair(JsonbInState *state, const char *name, JsonbValue value)
 {
 	JsonbValue	key = {.type = jbvString};
 
@@ -1100,7 +1100,7 @@ text_value(text *value)
 static Jsonb *
 verification_json(text *type_key, const Verification *v)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 	text	   *tracked = v->counted ? syncstate_digest_text(&v->tracked) : NULL;
 	JsonbValue	valid = {.type = jbvBool};
 
@@ -1110,7 +1110,8 @@ verification_json(text *type_key, const Verification *v)
 	push_pair(&state, "valid", valid);
 	push_pair(&state, "tracked", text_value(tracked));
 	push_pair(&state, "measured", text_value(v->measured));
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /*
