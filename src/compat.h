@@ -59,4 +59,14 @@ typedef struct JsonbInState
 	((void) ((state)->result = pushJsonbValue(&(state)->parseState, token, value)))
 #endif
 
+/*
+ * PostgreSQL 19 lets who scans a table give flags; SO_NONE is what it was before.
+ * Can go with support for 18.
+ */
+#if PG_VERSION_NUM < 190000
+#define syncstate_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL)
+#else
+#define syncstate_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL, SO_NONE)
+#endif
+
 #endif							/* SYNCSTATE_COMPAT_H */

@@ -528,7 +528,7 @@ scan_table(Tracker *tracker, Relation rel)
 	SyncstateDigest digest = {0};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "syncstate row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(per_row);
 
@@ -827,7 +827,7 @@ noted_signature(const SyncstateSource *source, Snapshot snapshot)
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	char	   *result = NULL;
 	bool		isnull;
 
@@ -849,7 +849,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	bool		whole = true;
 
 	memset(digest, 0, sizeof(SyncstateDigest));
