@@ -6,6 +6,7 @@
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-jcs					hashes of documents against a library from npm
+#	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
 #
@@ -100,6 +101,11 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
+PARTS = feed
+soak:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -116,4 +122,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-jcs demo demo-shell format format-check
+.PHONY: test matrix test-jcs soak demo demo-shell format format-check

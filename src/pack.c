@@ -64,11 +64,11 @@ typedef enum Tag
 	TAG_BOOL,					/* 1 byte */
 	TAG_INTEGER,				/* 8 bytes */
 	TAG_FLOAT,					/* 8 bytes, IEEE 754 double */
-	TAG_NUMERIC,				/* see pack_numeric() */
+	TAG_NUMERIC,				/* see write_numeric() */
 	TAG_TEXT,					/* length, bytes */
 	TAG_BYTEA,					/* length, bytes */
 	TAG_JSON,					/* length, bytes */
-	TAG_JSONB,					/* see pack_jsonb_container() */
+	TAG_JSONB,					/* see write_jsonb_container() */
 	TAG_UUID,					/* 16 bytes */
 	TAG_DATE,					/* 8 bytes */
 	TAG_TIME,					/* 8 bytes */
@@ -380,6 +380,39 @@ append(SyncstatePacker *packer, Size length)
 	return start;
 }
 
+/*
+ * memcpy for what is most often short: a call, or what the compiler makes of it
+ * for a length that it does not know, would take longer than to copy a few words.
+ * The last ones overlap where the length is no multiple.
+ */
+static inline void
+copy_bytes(char *to, const char *from, Size length)
+{
+	if (length > 128)
+		memcpy(to, from, length);
+	else if (length >= 16)
+	{
+		for (Size i = 0; i + 16 <= length; i += 16)
+			memcpy(to + i, from + i, 16);
+		memcpy(to + length - 16, from + length - 16, 16);
+	}
+	else if (length >= 8)
+	{
+		memcpy(to, from, 8);
+		memcpy(to + length - 8, from + length - 8, 8);
+	}
+	else if (length >= 4)
+	{
+		memcpy(to, from, 4);
+		memcpy(to + length - 4, from + length - 4, 4);
+	}
+	else
+	{
+		for (Size i = 0; i < length; i++)
+			to[i] = from[i];
+	}
+}
+
 static inline uint64
 little_endian(uint64 value)
 {
@@ -442,7 +475,7 @@ pack_bytes(SyncstatePacker *packer, const char *bytes, Size length)
 	char	   *out = append(packer, sizeof(uint32) + length);
 
 	store32(out, (uint32) length);
-	memcpy(out + sizeof(uint32), bytes, length);
+	copy_bytes(out + sizeof(uint32), bytes, length);
 }
 
 static inline void
@@ -452,7 +485,7 @@ pack_tagged_bytes(SyncstatePacker *packer, Tag tag, const char *bytes, Size leng
 
 	out[0] = (char) tag;
 	store32(out + 1, (uint32) length);
-	memcpy(out + 1 + sizeof(uint32), bytes, length);
+	copy_bytes(out + 1 + sizeof(uint32), bytes, length);
 }
 
 /* ----------------------------------------------------------------- values */
@@ -495,32 +528,32 @@ native16(const char *in)
 	return value;
 }
 
-static void
-pack_numeric(SyncstatePacker *packer, const char *data, Size length)
+/* The most bytes that a number of so many bytes is written as. */
+#define WRITTEN_NUMERIC(length) (6 + (length))
+
+static char *
+write_numeric(char *out, const char *data, Size length)
 {
 	uint16		header = native16(data);
 	bool		negative;
 	int			weight;
 	int			ndigits;
 	const char *digits;
-	char	   *out;
 
-	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SPECIAL)
-	{
-		/* NaN, infinity or minus infinity, by the first four bits */
-		out = append(packer, 2);
-		out[0] = TAG_NUMERIC;
-		out[1] = (char) (header >> 12);
-		return;
-	}
-
-	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SHORT)
+	*out++ = TAG_NUMERIC;
+	if (likely((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SHORT))
 	{
 		negative = (header & NUMERIC_SHORT_NEGATIVE) != 0;
 		weight = header & NUMERIC_SHORT_WEIGHT;
 		if (header & NUMERIC_SHORT_WEIGHT_SIGN)
 			weight -= NUMERIC_SHORT_WEIGHT + 1;
 		digits = data + sizeof(uint16);
+	}
+	else if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SPECIAL)
+	{
+		/* NaN, infinity or minus infinity, by the first four bits */
+		*out++ = (char) (header >> 12);
+		return out;
 	}
 	else
 	{
@@ -544,13 +577,21 @@ pack_numeric(SyncstatePacker *packer, const char *data, Size length)
 		weight = 0;
 	}
 
-	out = append(packer, 6 + ndigits * sizeof(uint16));
-	out[0] = TAG_NUMERIC;
-	out[1] = negative;
-	store16(out + 2, (uint16) weight);
-	store16(out + 4, (uint16) ndigits);
+	*out++ = negative;
+	store16(out, (uint16) weight);
+	store16(out + 2, (uint16) ndigits);
+	out += 4;
 	for (int i = 0; i < ndigits; i++)
-		store16(out + 6 + i * sizeof(uint16), native16(digits + i * sizeof(uint16)));
+		store16(out + i * sizeof(uint16), native16(digits + i * sizeof(uint16)));
+	return out + ndigits * sizeof(uint16);
+}
+
+static void
+pack_numeric(SyncstatePacker *packer, const char *data, Size length)
+{
+	char	   *start = append(packer, WRITTEN_NUMERIC(length));
+
+	packer->used = write_numeric(start, data, length) - packer->buffer;
 }
 
 /*
@@ -563,55 +604,70 @@ pack_numeric(SyncstatePacker *packer, const char *data, Size length)
  *	d	a number, as numeric
  *	t f n	true, false, null
  */
-static void pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container);
+static char *write_jsonb_container(char *out, const JsonbContainer *container);
 
-static void
-pack_jsonb_entry(SyncstatePacker *packer, JEntry entry, const char *base, uint32 offset, uint32 length)
+static inline char *
+write_string(char *out, const char *string, uint32 length)
 {
-	if (JBE_ISSTRING(entry))
-	{
-		pack_tag(packer, 's');
-		pack_bytes(packer, base + offset, length);
-	}
-	else if (JBE_ISNUMERIC(entry))
-	{
-		const struct varlena *number = (const struct varlena *) (base + INTALIGN(offset));
-
-		pack_tag(packer, 'd');
-		pack_numeric(packer, VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
-	}
-	else if (JBE_ISBOOL_TRUE(entry))
-		pack_tag(packer, 't');
-	else if (JBE_ISBOOL_FALSE(entry))
-		pack_tag(packer, 'f');
-	else if (JBE_ISNULL(entry))
-		pack_tag(packer, 'n');
-	else
-		pack_jsonb_container(packer, (const JsonbContainer *) (base + INTALIGN(offset)));
+	store32(out, length);
+	out += sizeof(uint32);
+	copy_bytes(out, string, length);
+	return out + length;
 }
 
-static void
-pack_jsonb_array(SyncstatePacker *packer, const JsonbContainer *container)
+static inline char *
+write_jsonb_entry(char *out, JEntry entry, const char *base, uint32 offset, uint32 length)
+{
+	switch (entry & JENTRY_TYPEMASK)
+	{
+		case JENTRY_ISSTRING:
+			*out++ = 's';
+			return write_string(out, base + offset, length);
+		case JENTRY_ISNUMERIC:
+			{
+				const struct varlena *number = (const struct varlena *) (base + INTALIGN(offset));
+
+				*out++ = 'd';
+				return write_numeric(out, VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
+			}
+		case JENTRY_ISBOOL_TRUE:
+			*out++ = 't';
+			return out;
+		case JENTRY_ISBOOL_FALSE:
+			*out++ = 'f';
+			return out;
+		case JENTRY_ISNULL:
+			*out++ = 'n';
+			return out;
+		default:
+			return write_jsonb_container(out, (const JsonbContainer *) (base + INTALIGN(offset)));
+	}
+}
+
+static char *
+write_jsonb_array(char *out, const JsonbContainer *container)
 {
 	uint32		n = JsonContainerSize(container);
 	const char *base = (const char *) &container->children[n];
 	uint32		offset = 0;
 
 	/* A scalar is kept as an array of one, which is flagged. */
-	pack_tag(packer, JsonContainerIsScalar(container) ? 'S' : 'a');
-	pack_uint32(packer, n);
+	*out++ = JsonContainerIsScalar(container) ? 'S' : 'a';
+	store32(out, n);
+	out += sizeof(uint32);
 	for (uint32 i = 0; i < n; i++)
 	{
 		uint32		end = offset;
 
 		JBE_ADVANCE_OFFSET(end, container->children[i]);
-		pack_jsonb_entry(packer, container->children[i], base, offset, end - offset);
+		out = write_jsonb_entry(out, container->children[i], base, offset, end - offset);
 		offset = end;
 	}
+	return out;
 }
 
-static void
-pack_jsonb_object(SyncstatePacker *packer, const JsonbContainer *container)
+static char *
+write_jsonb_object(char *out, const JsonbContainer *container)
 {
 	uint32		n = JsonContainerSize(container);
 	const JEntry *keys = container->children;
@@ -620,8 +676,9 @@ pack_jsonb_object(SyncstatePacker *packer, const JsonbContainer *container)
 	uint32		key_offset = 0;
 	uint32		value_offset = 0;
 
-	pack_tag(packer, 'o');
-	pack_uint32(packer, n);
+	*out++ = 'o';
+	store32(out, n);
+	out += sizeof(uint32);
 
 	/* All keys come before all values. */
 	for (uint32 i = 0; i < n; i++)
@@ -632,25 +689,32 @@ pack_jsonb_object(SyncstatePacker *packer, const JsonbContainer *container)
 		uint32		value_end = value_offset;
 
 		JBE_ADVANCE_OFFSET(key_end, keys[i]);
-		pack_bytes(packer, base + key_offset, key_end - key_offset);
+		out = write_string(out, base + key_offset, key_end - key_offset);
 		key_offset = key_end;
 
 		JBE_ADVANCE_OFFSET(value_end, values[i]);
-		pack_jsonb_entry(packer, values[i], base, value_offset, value_end - value_offset);
+		out = write_jsonb_entry(out, values[i], base, value_offset, value_end - value_offset);
 		value_offset = value_end;
 	}
+	return out;
 }
 
-static void
-pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container)
+static char *
+write_jsonb_container(char *out, const JsonbContainer *container)
 {
 	CHECK_FOR_INTERRUPTS();
 	check_stack_depth();
-	if (JsonContainerIsObject(container))
-		pack_jsonb_object(packer, container);
-	else
-		pack_jsonb_array(packer, container);
+	return JsonContainerIsObject(container) ? write_jsonb_object(out, container)
+		: write_jsonb_array(out, container);
 }
+
+/*
+ * The most bytes that a jsonb of so many bytes is written as.  Each node has a
+ * word of 4 bytes, a number besides its own length and header of 6; on top of its
+ * bytes at most 7 are written for a node that has bytes, and 5 for one that has
+ * none.
+ */
+#define WRITTEN_JSONB(length) (2 * (length) + 16)
 
 /* Containers and numbers in them are aligned to the beginning of the value. */
 static void
@@ -658,6 +722,7 @@ pack_jsonb(SyncstatePacker *packer, struct varlena *value)
 {
 	Size		length = VARSIZE_ANY_EXHDR(value);
 	const char *data = VARDATA_ANY(value);
+	char	   *out;
 
 	if (VARATT_IS_SHORT(value))
 	{
@@ -666,14 +731,17 @@ pack_jsonb(SyncstatePacker *packer, struct varlena *value)
 			packer->scratch_size = Max(length, 256);
 			packer->scratch = MemoryContextAlloc(packer->context, packer->scratch_size);
 		}
-		memcpy(packer->scratch, data, length);
+		copy_bytes(packer->scratch, data, length);
 		data = packer->scratch;
 	}
-	pack_tag(packer, TAG_JSONB);
-	pack_jsonb_container(packer, (const JsonbContainer *) data);
+	out = append(packer, 1 + WRITTEN_JSONB(length));
+	*out++ = TAG_JSONB;
+	out = write_jsonb_container(out, (const JsonbContainer *) data);
+	Assert(out <= packer->buffer + packer->used);
+	packer->used = out - packer->buffer;
 }
 
-static void
+static inline void
 pack_or_null(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value, bool isnull)
 {
 	if (isnull)
@@ -1001,6 +1069,7 @@ syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int
 	for (int i = from; i < to; i++)
 		pack_or_null(packer, &packer->columns[i], values[i].value, values[i].isnull);
 }
+
 
 /* ----------------------------------------------------------------- hashes */
 
