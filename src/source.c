@@ -100,7 +100,7 @@ syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_SOURCE, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	bool		found = false;
 
 	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))

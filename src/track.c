@@ -528,7 +528,7 @@ scan_table(Tracker *tracker, Relation rel)
 	SyncstateDigest digest = {0};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "syncstate row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(per_row);
 
@@ -827,7 +827,7 @@ noted_signature(const SyncstateSource *source, Snapshot snapshot)
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	char	   *result = NULL;
 	bool		isnull;
 
@@ -849,7 +849,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	bool		whole = true;
 
 	memset(digest, 0, sizeof(SyncstateDigest));
@@ -1074,7 +1074,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 }
 
 static void
-push_pair(JsonbParseState **state, const char *name, JsonbValue value)
+push_pair(JsonbInState *state, const char *name, JsonbValue value)
 {
 	JsonbValue	key = {.type = jbvString};
 
@@ -1100,7 +1100,7 @@ text_value(text *value)
 static Jsonb *
 verification_json(text *type_key, const Verification *v)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 	text	   *tracked = v->counted ? syncstate_digest_text(&v->tracked) : NULL;
 	JsonbValue	valid = {.type = jbvBool};
 
@@ -1110,7 +1110,8 @@ verification_json(text *type_key, const Verification *v)
 	push_pair(&state, "valid", valid);
 	push_pair(&state, "tracked", text_value(tracked));
 	push_pair(&state, "measured", text_value(v->measured));
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /*
