@@ -970,25 +970,8 @@ typedef struct Verification
 {
 	bool		counted;		/* did the sum count? */
 	SyncstateDigest tracked;	/* the sum, if so */
-	text	   *measured;
+	SyncstateDigest measured;
 } Verification;
-
-/* Parses what syncstate_digest_text() wrote. */
-static SyncstateDigest
-parse_digest(text *digest)
-{
-	SyncstateDigest result;
-	unsigned long long high;
-	unsigned long long low;
-	long long rows;
-
-	if (sscanf(text_to_cstring(digest), "%16llx%16llx:%lld", &high, &low, &rows) != 3)
-		elog(ERROR, "malformed digest");
-	result.sum.high = high;
-	result.sum.low = low;
-	result.rows = rows;
-	return result;
-}
 
 /*
  * Compares the sum with the rows by one snapshot, the latest, and sets the sum
@@ -1028,7 +1011,7 @@ verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
 
 	v.counted = noted != NULL && strcmp(noted, now) == 0;
 	v.tracked = sum;
-	correction = parse_digest(v.measured);
+	correction = v.measured;
 	digest_subtract(&correction, &sum);
 	digest_add(&pending_delta(&source->id)->digest, &correction);
 	{
@@ -1104,12 +1087,12 @@ verification_json(text *type_key, const Verification *v)
 	text	   *tracked = v->counted ? syncstate_digest_text(&v->tracked) : NULL;
 	JsonbValue	valid = {.type = jbvBool};
 
-	valid.val.boolean = v->counted && syncstate_same_text(tracked, v->measured);
+	valid.val.boolean = v->counted && digest_equal(&v->tracked, &v->measured);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_pair(&state, "type_key", text_value(type_key));
 	push_pair(&state, "valid", valid);
 	push_pair(&state, "tracked", text_value(tracked));
-	push_pair(&state, "measured", text_value(v->measured));
+	push_pair(&state, "measured", text_value(syncstate_digest_text(&v->measured)));
 	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbValueToJsonb(state.result);
 }
