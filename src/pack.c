@@ -16,10 +16,9 @@
  * without such a function, or whose values are OIDs, which mean another object
  * in another database, is refused.
  *
- * The bytes are hashed in one go with XXH3 (128 bits) of the xxHash library,
- * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md.  It finds
- * what differs by accident; it does not withstand somebody who looks for rows
- * of equal hash.
+ * The bytes are hashed in one go with XXH3 (128 bits), see hash.c.  It finds what
+ * differs by accident; it does not withstand somebody who looks for rows of equal
+ * hash.
  *
  * The bytes, and so all hashes, are the same in every version of the extension:
  * bases that were recorded with an older one must still compare equal.
@@ -50,9 +49,6 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "pack.h"
 #include "syncstate.h"
@@ -139,7 +135,7 @@ struct SyncstateTypePacker
 	char	   *name;
 };
 
-static void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
+static inline void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
 
 /* ------------------------------------------------------------------ types */
 
@@ -923,9 +919,6 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 
 	switch (kind)
 	{
-		case KIND_TEXT:
-			pack_tagged_bytes(packer, TAG_TEXT, bytes, length);
-			break;
 		case KIND_BPCHAR:
 			pack_tagged_bytes(packer, TAG_TEXT, bytes, bpchartruelen(unconstify(char *, bytes), (int) length));
 			break;
@@ -934,9 +927,6 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 			break;
 		case KIND_JSON:
 			pack_tagged_bytes(packer, TAG_JSON, bytes, length);
-			break;
-		case KIND_JSONB:
-			pack_jsonb(packer, bytes, length);
 			break;
 		default:
 			Assert(kind == KIND_NUMERIC);
@@ -975,26 +965,15 @@ pack_uuid(SyncstatePacker *packer, const pg_uuid_t *uuid)
 	memcpy(out + 1, uuid->data, UUID_LEN);
 }
 
-static void
-pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+/* Values of the kinds that pack_value() leaves to us. */
+static pg_noinline void
+pack_other_kind(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 {
-	if (unlikely(type->kind == KIND_UNKNOWN))
-		set_up_type(packer, type);
-
 	switch (type->kind)
 	{
-		case KIND_BOOL:
-			pack_tag(packer, TAG_BOOL);
-			pack_tag(packer, DatumGetBool(value) ? 1 : 0);
-			break;
-		case KIND_INT2:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt16(value));
-			break;
-		case KIND_INT4:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt32(value));
-			break;
-		case KIND_INT8:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetInt64(value));
+		case KIND_UNKNOWN:
+			set_up_type(packer, type);
+			pack_value(packer, type, value);
 			break;
 		case KIND_OID:
 			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetObjectId(value));
@@ -1006,11 +985,9 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 			pack_float(packer, DatumGetFloat8(value));
 			break;
 		case KIND_NUMERIC:
-		case KIND_TEXT:
 		case KIND_BPCHAR:
 		case KIND_BYTEA:
 		case KIND_JSON:
-		case KIND_JSONB:
 			pack_varlena(packer, type->kind, PG_DETOAST_DATUM_PACKED(value));
 			break;
 		case KIND_CSTRING:
@@ -1037,12 +1014,6 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 		case KIND_TIMETZ:
 			pack_timetz(packer, DatumGetTimeTzADTP(value));
 			break;
-		case KIND_TIMESTAMP:
-			pack_tagged64(packer, TAG_TIMESTAMP, (uint64) DatumGetTimestamp(value));
-			break;
-		case KIND_TIMESTAMPTZ:
-			pack_tagged64(packer, TAG_TIMESTAMPTZ, (uint64) DatumGetTimestampTz(value));
-			break;
 		case KIND_INTERVAL:
 			pack_interval(packer, DatumGetIntervalP(value));
 			break;
@@ -1061,8 +1032,49 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 		case KIND_OTHER:
 			pack_other(packer, type, value);
 			break;
-		case KIND_UNKNOWN:
+		default:
 			Assert(false);
+			break;
+	}
+}
+
+/* The kinds that most columns are of; nothing here needs a frame to speak of. */
+static inline void
+pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+{
+	struct varlena *varlena;
+
+	switch (type->kind)
+	{
+		case KIND_TEXT:
+			varlena = PG_DETOAST_DATUM_PACKED(value);
+			pack_tagged_bytes(packer, TAG_TEXT, VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena));
+			break;
+		case KIND_JSONB:
+			varlena = PG_DETOAST_DATUM_PACKED(value);
+			pack_jsonb(packer, VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena));
+			break;
+		case KIND_INT8:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetInt64(value));
+			break;
+		case KIND_INT4:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt32(value));
+			break;
+		case KIND_INT2:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt16(value));
+			break;
+		case KIND_TIMESTAMPTZ:
+			pack_tagged64(packer, TAG_TIMESTAMPTZ, (uint64) DatumGetTimestampTz(value));
+			break;
+		case KIND_TIMESTAMP:
+			pack_tagged64(packer, TAG_TIMESTAMP, (uint64) DatumGetTimestamp(value));
+			break;
+		case KIND_BOOL:
+			pack_tag(packer, TAG_BOOL);
+			pack_tag(packer, DatumGetBool(value) ? 1 : 0);
+			break;
+		default:
+			pack_other_kind(packer, type, value);
 			break;
 	}
 }
@@ -1081,9 +1093,7 @@ syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int
 SyncstateHash
 syncstate_packed_hash(const SyncstatePacker *packer)
 {
-	XXH128_hash_t hash = XXH3_128bits(packer->buffer, packer->used);
-
-	return (SyncstateHash){.low = hash.low64, .high = hash.high64};
+	return syncstate_hash_bytes(packer->buffer, packer->used);
 }
 
 /* The hash of one whole row. */
