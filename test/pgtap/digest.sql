@@ -6,7 +6,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(417);
+SELECT plan(438);
 
 CREATE SCHEMA t;
 -- The hash of the columns that a list of expressions gives.
@@ -96,6 +96,30 @@ INSERT INTO t.vector (columns, packed, hash) VALUES
 	($v$'ab'::text, 'c'::text$v$, '05020000006162050100000063', '4c2fc35b8884e6107dd8e28b77a22b2c'),
 	($v$1, NULL::text, ''$v$, '020100000000000000000500000000', '79ced702059220213d54ea199b9c253d');
 SELECT is(t.hash(columns), hash, columns) FROM t.vector ORDER BY n;
+-- Text of so many bytes, for the hash goes other ways from length to length, and by processor
+CREATE FUNCTION t.text_of(length int) RETURNS text LANGUAGE sql AS $$ SELECT coalesce(string_agg(chr(97 + ((i::bigint * i + i / 7) % 26)::int), '' ORDER BY i), '') FROM generate_series(1, length) i $$;
+SELECT is(encode(sync_row_hash(t.text_of(length)), 'hex'), hash, length || ' bytes of text') FROM (VALUES
+(0, '01350000664fe200b1495c6a04b4e88d'),
+(1, 'df0b5ec3481eb67bed90903bd6548ea9'),
+(3, '0b43b47a56c937a31b35a0ee1696d8a0'),
+(4, '3580619d8b6366c52885c327f6ab4f82'),
+(8, '08e0685e2212001b6ec123c49f4a9f6e'),
+(11, '02262962a7e1cefe6e721cb7f7915700'),
+(12, '8fd112fea5100b0f18b6b1df709666fa'),
+(123, '522bc1aa2c8b49184fa76d8cad80332f'),
+(124, '8333b2ba29fc7554cb61623229ae8e15'),
+(235, 'd248cb4de797a0cbdd1004aa6213c0a2'),
+(236, '0a434a2ed0f05b5a7d23cffe1036c90e'),
+(250, '6f8b524e0b2f1c806ac11a418103f1a6'),
+(507, '0dc0d95da75c797c3c398e9e0b45da9c'),
+(1019, '2ee250e752144593dee57521e0a45ca5'),
+(1020, '9f3476dcc617acc39ecd97b79a28daae'),
+(1021, 'd1441f42a2fd2d7556264616bb543897'),
+(1500, '9ed5f324cd66b9a5ebe937c31ff382f8'),
+(4091, '20c9e950eb5dcc86da5cb6f4d2a8c335'),
+(5000, 'cf951ff2f8b3c08d63c1366e92aaf222'),
+(65536, '6f39fb4c553e92df162167ae53d40063'),
+(100001, 'bc9aaae6558209c6573f1bd553d8ccd1')) AS v (length, hash) ORDER BY length;
 SELECT is((SELECT count(DISTINCT left(packed, 2)) FROM t.vector), 21::bigint, 'every kind of value is among them');
 SELECT is((SELECT sync_digest(n, 'row ' || n) FROM generate_series(1, 5) n), '96f03c41b15d144f16198160af5bb31f:5', 'a digest');
 
