@@ -6,7 +6,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(438);
+SELECT plan(441);
 
 CREATE SCHEMA t;
 -- The hash of the columns that a list of expressions gives.
@@ -302,7 +302,7 @@ INSERT INTO t.sample VALUES (1, 0.1, 1.0/3, 1.50, '12.34', 'żółć', 'Żółć
 	'{happy,sad}', '{0.1,NULL}', '{"\\x00ff"}', '{2026-02-03 04:05+00}', '{"żółć"}', ROW(ROW(2, 'ć'), ARRAY[ROW(3, 'ó')::t.pair]));
 CREATE TABLE t.settings (n serial, setting text, value text);
 INSERT INTO t.settings (setting, value) VALUES
-	('TimeZone', 'Asia/Tokyo'), ('TimeZone', 'America/St_Johns'), ('TimeZone', 'posix/Europe/Warsaw'), ('DateStyle', 'SQL, DMY'), ('DateStyle', 'German'), ('DateStyle', 'Postgres, MDY'), ('IntervalStyle', 'iso_8601'), ('IntervalStyle', 'sql_standard'),
+	('TimeZone', 'Asia/Tokyo'), ('TimeZone', 'America/St_Johns'), ('TimeZone', 'Europe/Warsaw'), ('DateStyle', 'SQL, DMY'), ('DateStyle', 'German'), ('DateStyle', 'Postgres, MDY'), ('IntervalStyle', 'iso_8601'), ('IntervalStyle', 'sql_standard'),
 	('extra_float_digits', '-15'), ('extra_float_digits', '3'), ('client_encoding', 'LATIN2'), ('client_encoding', 'WIN1250'), ('client_encoding', 'SQL_ASCII'),
 	-- it has no characters for the text
 	('client_encoding', 'LATIN1'), ('client_encoding', 'EUC_JP'),
@@ -351,6 +351,9 @@ SELECT is((SELECT sync_digest(id, a, b) FROM t.dropped), (SELECT sync_digest(id,
 SELECT is((SELECT sync_digest(w) FROM t.dropped w), (SELECT sync_digest(w) FROM t.intact w), 'dropped columns, of whole rows');
 SELECT is((SELECT sync_digest(w) FROM t.dropped w), (SELECT sync_digest(ROW(id, a, b)) FROM t.intact i), '... which are hashed as their columns');
 SELECT is((SELECT sync_digest(ARRAY[d, NULL]) FROM t.dropped d), (SELECT sync_digest(ARRAY[i, NULL]) FROM t.intact i), 'dropped columns, of rows in arrays');
+INSERT INTO t.dropped (id, a, b) VALUES (101, 'new', 1);
+INSERT INTO t.intact (id, a, b) VALUES (101, 'new', 1);
+SELECT is((SELECT sync_digest(w) FROM t.dropped w), (SELECT sync_digest(w) FROM t.intact w), '... also of rows that never had them');
 ALTER TABLE t.dropped ADD COLUMN c int DEFAULT 7, ADD COLUMN d jsonb DEFAULT '{"x": 1.50}', ADD COLUMN e t.mood DEFAULT 'ok', ADD COLUMN f text DEFAULT repeat('long', 1000), ADD COLUMN g float8;
 ALTER TABLE t.intact ADD COLUMN c int, ADD COLUMN d jsonb, ADD COLUMN e t.mood, ADD COLUMN f text, ADD COLUMN g float8;
 UPDATE t.intact SET c = 7, d = '{"x": 1.5}', e = 'ok', f = repeat('long', 1000);
@@ -373,7 +376,20 @@ ALTER TYPE t.changing DROP ATTRIBUTE b;
 SELECT is(t.of_holder(), (SELECT sync_digest(n, ROW(n, 2), ARRAY[ROW(n, 2)]) FROM generate_series(1, 3) n), '... that has lost an attribute');
 ALTER TYPE t.changing ADD ATTRIBUTE d numeric;
 SELECT is(t.of_holder(), (SELECT sync_digest(n, ROW(n, 2, NULL), ARRAY[ROW(n, 2, NULL)]) FROM generate_series(1, 3) n), '... and got another');
-SELECT is(sync_row_hash(ROW(1, 2, 3.0)::t.changing), sync_row_hash(ROW(1, 2, 3)::t.changing), '... whose value is hashed as one of its type');
+SELECT is(sync_row_hash(ROW(1, 2, 3.0)::t.changing), sync_row_hash(ROW(1, 2, 3::numeric)), '... of which a new value is hashed as its attributes');
+SELECT is(sync_row_hash(ARRAY[ROW(1, 2, 3.0)::t.changing]), sync_row_hash(ARRAY[ROW(1, 2, 3::numeric)]), '... in an array, too');
+-- ... and while a query is under way
+DECLARE under_way CURSOR FOR SELECT sync_row_hash(v, l), n FROM t.holder;
+CREATE TABLE t.fetched (hash bytea, n int);
+DO $$
+DECLARE c refcursor := 'under_way'; r record;
+BEGIN
+	FETCH c INTO r; INSERT INTO t.fetched VALUES (r.sync_row_hash, r.n);
+	ALTER TYPE t.changing ADD ATTRIBUTE e text, ADD ATTRIBUTE f int, DROP ATTRIBUTE c;
+	FETCH c INTO r; INSERT INTO t.fetched VALUES (r.sync_row_hash, r.n);
+END $$;
+SELECT results_eq('SELECT hash FROM t.fetched', $$ VALUES (sync_row_hash(ROW(1, 2, NULL), ARRAY[ROW(1, 2, NULL)])), (sync_row_hash(ROW(2, NULL, NULL, NULL), ARRAY[ROW(2, NULL, NULL, NULL)])) $$, '... that changes while a query is under way');
+CLOSE under_way;
 -- Records of several types in one column
 SELECT is((SELECT sync_digest(CASE n % 3 WHEN 0 THEN ROW(n) WHEN 1 THEN ROW(n, 'x'::text) ELSE ROW(1.50, n) END) FROM generate_series(1, 300) n),
 	(SELECT sync_digest(r) FROM (SELECT ROW(n) AS r FROM generate_series(3, 300, 3) n UNION ALL SELECT ROW(n, 'x'::text) FROM generate_series(1, 300, 3) n UNION ALL SELECT ROW(1.5, n) FROM generate_series(2, 300, 3) n) AS x),
@@ -495,6 +511,11 @@ SELECT is((SELECT count(DISTINCT sync_digest) FROM (SELECT sync_digest(id, bit) 
 -- ---------------------------------------------------------------------------------------------
 -- 8. However it is computed
 -- ---------------------------------------------------------------------------------------------
+-- force_parallel_mode is called debug_parallel_query from PostgreSQL 16 on.
+CREATE FUNCTION t.force_parallel(value text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config(CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'force_parallel_mode' ELSE 'debug_parallel_query' END, value, true);
+END $$;
 CREATE FUNCTION t.plan(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE line text; plan text := '';
 BEGIN
@@ -520,14 +541,14 @@ SELECT alike(t.plan('SELECT sync_digest(id, a, s, n, j) FROM t.row'), '%Finalize
 INSERT INTO t.how SELECT 'parallel', d FROM (SELECT sync_digest(id, a, s, n, j) AS d FROM t.row) AS x;
 SET LOCAL parallel_leader_participation = off;
 INSERT INTO t.how SELECT 'parallel, by workers alone', d FROM (SELECT sync_digest(id, a, s, n, j) AS d FROM t.row) AS x;
-SET LOCAL force_parallel_mode = on;
+DO $$ BEGIN PERFORM t.force_parallel('on'); END $$;
 INSERT INTO t.how SELECT 'parallel, forced', d FROM (SELECT sync_digest(id, a, s, n, j) AS d FROM t.row) AS x;
 INSERT INTO t.how SELECT 'parallel, filtered', d FROM (SELECT sync_digest(id, a, s, n, j) FILTER (WHERE which = 1) AS d FROM t.row, generate_series(1, 2) which) AS x;
 INSERT INTO t.how SELECT 'parallel, of groups', t.hex(mod(sum(t.number(left(d, 32))), power(2::numeric, 128))) || ':' || sum(split_part(d, ':', 2)::int) FROM (SELECT sync_digest(id, a, s, n, j) AS d FROM t.row GROUP BY part) AS g;
 SELECT is((SELECT sync_digest(id) FROM t.row WHERE id < 0), repeat('0', 32) || ':0', 'no rows, in parallel');
 SELECT is((SELECT sync_digest(e, ea, c, tv, h, x) FROM t.sample), (SELECT sync_digest('happy'::t.mood, '{happy,sad}'::t.mood[], 'Żółć'::citext, 'żółć:1 b'::tsvector, 'ż=>ł'::hstore, '<ż/>'::xml)), 'labels and text, by a worker');
 SELECT is(t.under('client_encoding', 'LATIN2', 'SELECT sync_digest(e, ea, c, tv, h, x) FROM t.sample'), (SELECT sync_digest(e, ea, c, tv, h, x) FROM t.sample), '... whatever the client''s encoding');
-RESET force_parallel_mode;
+DO $$ BEGIN PERFORM t.force_parallel('off'); END $$;
 SET LOCAL max_parallel_workers_per_gather = 0;
 -- Partition by partition: states are combined as they are, in any order, and some have seen no row.
 SET LOCAL enable_partitionwise_aggregate = on;
@@ -593,11 +614,11 @@ CREATE AGGREGATE t.int8_as_digest(bigint) (sfunc = int8_avg_accum, stype = inter
 CREATE AGGREGATE t.digest_as_numeric(VARIADIC "any") (sfunc = syncstate.digest_add, stype = internal, serialfunc = syncstate.digest_serialize,
 	deserialfunc = syncstate.digest_deserialize, combinefunc = syncstate.digest_combine, finalfunc = syncstate.digest_final, parallel = safe);
 SET LOCAL max_parallel_workers_per_gather = 3;
-SET LOCAL force_parallel_mode = on;
+DO $$ BEGIN PERFORM t.force_parallel('on'); END $$;
 SELECT is(t.attempt('SELECT ' || call || ' FROM t.row'), '22023 invalid serialized state of an aggregate', call || ', by a serialised state') FROM (VALUES
 	(1, 't.sketch_as_digest(32, 1, id, s)'), (2, 't.sketch_as_digest(1000, 1, id, s)'), (3, 't.digest_as_sketch(id, s)'), (4, 't.numeric_as_digest(n)'), (5, 't.numeric_as_digest(1e1000 + n)'), (6, 't.numeric_as_sketch(n)'), (7, 't.numeric_as_sketch(1e300 + n)'), (8, 't.int8_as_digest(a)')) AS c (n, call) ORDER BY n;
 SELECT is((SELECT t.digest_as_numeric(id, a, s, n, j) FROM t.row), t.summed(), '... but its own it takes');
-RESET force_parallel_mode;
+DO $$ BEGIN PERFORM t.force_parallel('off'); END $$;
 -- None can be called by itself: there is no way to give an argument of type internal.
 SELECT is_empty($$ SELECT p.oid::regprocedure, a FROM pg_proc p, t.attempt(format('SELECT %s(%s)', p.oid::regproc,
 		(SELECT string_agg(CASE WHEN ty IN ('internal'::regtype, '"any"'::regtype) THEN 'NULL' ELSE 'NULL::' || ty::regtype END, ', ' ORDER BY o) FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS x (ty, o)))) AS a

@@ -135,6 +135,11 @@ SELECT is_empty($$ SELECT count, a FROM unnest('{0000000000000001,ffffffffffffff
 -- ---------------------------------------------------------------------------------------------
 -- 7. However it is computed
 -- ---------------------------------------------------------------------------------------------
+-- force_parallel_mode is called debug_parallel_query from PostgreSQL 16 on.
+CREATE FUNCTION t.force_parallel(value text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config(CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'force_parallel_mode' ELSE 'debug_parallel_query' END, value, true);
+END $$;
 CREATE FUNCTION t.plan(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE line text; plan text := '';
 BEGIN
@@ -155,11 +160,11 @@ ALTER TABLE t.local SET (parallel_workers = 3);
 SELECT alike(t.plan('SELECT sync_sketch(70, 2, id, sub, body, n, doc) FROM t.local'), '%Finalize Aggregate%Gather%Partial Aggregate%', '(in parallel)');
 INSERT INTO t.how SELECT 'parallel', s FROM (SELECT sync_sketch(70, 2, id, sub, body, n, doc) AS s FROM t.local) AS x;
 SET LOCAL parallel_leader_participation = off;
-SET LOCAL force_parallel_mode = on;
+DO $$ BEGIN PERFORM t.force_parallel('on'); END $$;
 INSERT INTO t.how SELECT 'parallel, forced', s FROM (SELECT sync_sketch(70, 2, id, sub, body, n, doc) AS s FROM t.local) AS x;
 SELECT is((SELECT sync_sketch(70, 1, id) FROM t.local WHERE id < 0), t.none(1), 'no rows, in parallel');
 SELECT results_eq('SELECT * FROM sync_sketch_diff((SELECT sync_sketch(64, 2, id, sub, body, n, doc) FROM t.local), (SELECT sync_sketch(64, 2, id, sub, body, n, doc) FROM t.remote))', 'SELECT * FROM t.expected ORDER BY key_hash', 'a difference of two that were made in parallel');
-RESET force_parallel_mode;
+DO $$ BEGIN PERFORM t.force_parallel('off'); END $$;
 SET LOCAL max_parallel_workers_per_gather = 0;
 SET LOCAL enable_partitionwise_aggregate = on;
 CREATE TABLE t.parts (LIKE t.local, cells int, keys int) PARTITION BY RANGE (id);
