@@ -5,6 +5,7 @@
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make test-jcs					hashes of documents against a library from npm
+#	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make format, make format-check	layout of the C files
 #
@@ -96,6 +97,11 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
+PARTS = feed
+soak:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -112,4 +118,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test test-jcs demo demo-shell format format-check
+.PHONY: test test-jcs soak demo demo-shell format format-check

@@ -174,7 +174,9 @@ typedef struct StatementText
  * position, that is the last (changed_xid, type_key) read; $3 the transaction
  * id to stop before; $4 those to leave out; $5 how many.  A scalar subquery, not
  * NOT EXISTS: the planner is offered nothing but to walk the index in order and
- * to stop at the limit, however little a generic plan knows.
+ * to stop at the limit, however little a generic plan knows.  Its own LIMIT is
+ * for who keeps a snapshot and makes a key again that others have deleted since:
+ * that sees two rows of it.
  */
 #define IN_FEED_RANGE \
 	" WHERE ROW(t.changed_xid, t.type_key)" GT "ROW($1, $2)" \
@@ -461,8 +463,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"SELECT t.changed_xid, t.type_key, NULL::pg_catalog.text, NULL::pg_catalog.text,"
 		" NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.timestamptz, t.deleted_at"
 		" FROM syncstate.sync_tombstone t" IN_FEED_RANGE
-		" AND (SELECT s.type_key FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key) IS NULL"
-		IN_FEED_ORDER,
+		" AND (SELECT s.type_key FROM syncstate.sync_state s WHERE s.type_key" EQ "t.type_key"
+		" LIMIT 1) IS NULL" IN_FEED_ORDER,
 		FEED_ARGS
 	},
 

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(47);
+SELECT plan(50);
 
 CREATE SCHEMA t;
 CREATE VIEW t.member AS
@@ -71,10 +71,17 @@ SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal A
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proargmodes IS NOT NULL $$, 'no OUT, INOUT, TABLE or VARIADIC parameters');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal AND prorettype IN ('void'::regtype, 'record'::regtype) $$,
 	'nothing returns void or record');
+SELECT is_empty($$ SELECT oid::regprocedure, prorettype::regtype FROM t.function AS f WHERE NOT internal
+                    AND prorettype NOT IN ('text'::regtype, 'jsonb'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype, 'timestamptz'::regtype)
+                    AND NOT EXISTS (SELECT FROM pg_type AS y JOIN pg_class AS c ON (c.oid = y.typrelid) WHERE y.oid = f.prorettype AND c.relnamespace = 'syncstate'::regnamespace) $$,
+	'what is returned is a scalar, jsonb or a row type of the extension');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE NOT internal
                     AND EXISTS (SELECT FROM generate_series(1, pronargs) n WHERE coalesce(proargnames[n], '') !~ '^[a-z][a-z_]*$') $$,
 	'every parameter has a name, in snake_case');
 SELECT is_empty($$ SELECT proname, count(*) FROM t.function WHERE NOT internal GROUP BY proname HAVING count(*) > 1 $$, 'no name is overloaded');
+SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND prosqlbody IS NULL $$,
+	'SQL bodies were parsed when they were made: no name in them depends on the caller');
+SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prolang NOT IN (SELECT oid FROM pg_language WHERE lanname IN ('c', 'sql')) $$, 'no other language is needed');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE prosecdef $$, 'all are SECURITY INVOKER');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proconfig IS NOT NULL $$, 'none needs a setting of its own, a search_path least of all');
 SELECT is_empty($$ SELECT oid::regprocedure FROM t.function WHERE proisstrict AND pronargdefaults > 0 $$, 'nothing is STRICT where an argument has a default');

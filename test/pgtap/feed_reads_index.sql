@@ -1,7 +1,7 @@
 -- Following 100 changes among 1,000,000 keys reads through the index, on every page.
 --
 -- What is shown is what reading really did, by the server's own counters: scans of the tables from
--- end to end, and entries read from each index.
+-- end to end, and entries read from each index; and the plans, as auto_explain tells them.
 SET client_min_messages = warning;
 \set home :DBNAME
 DROP DATABASE IF EXISTS syncstate_t_index;
@@ -14,7 +14,7 @@ CREATE EXTENSION syncstate;
 ALTER TABLE syncstate.sync_state SET (autovacuum_enabled = off);
 ALTER TABLE syncstate.sync_tombstone SET (autovacuum_enabled = off);
 
-SELECT plan(34);
+SELECT plan(43);
 
 CREATE SCHEMA t;
 CREATE TYPE t.counters AS (full_scans bigint, entries bigint);
@@ -95,11 +95,42 @@ CREATE FUNCTION t.readers(stage text, changed text, loaded text, held text) RETU
 	UNION ALL SELECT is(t.summary(NULL, 10, 5), '50 rows in 5 pages, 0 full scans, few entries', stage || ': from nothing')
 	UNION ALL SELECT is(t.summary(NULL, 1000, 5), '5000 rows in 5 pages, 0 full scans, few entries', stage || ': from nothing in large pages')
 	UNION ALL SELECT is(t.summary(sync_state_cursor(), 10), '0 rows in 0 pages, 0 full scans, few entries', stage || ': nothing new') $$;
+-- A psql of its own follows the changes, ten at a time, and tells the plans of all that it reads.
+CREATE TABLE t.plan (plan text);
+INSERT INTO t.plan VALUES
+('Limit
+  ->  Index Scan using sync_state_changed_xid_idx on sync_state t
+        Index Cond: ((ROW(changed_xid, type_key) > ROW($1, $2)) AND (changed_xid < $3))
+        Filter: (changed_xid <> ALL ($4))'),
+('Limit
+  ->  Index Scan using sync_tombstone_changed_xid_idx on sync_tombstone t
+        Index Cond: ((ROW(changed_xid, type_key) > ROW($1, $2)) AND (changed_xid < $3))
+        Filter: ((changed_xid <> ALL ($4)) AND ((SubPlan 1) IS NULL))
+        SubPlan 1
+          ->  Limit
+                ->  Index Only Scan using sync_state_pkey on sync_state s
+                      Index Cond: (type_key = t.type_key)');
+CREATE FUNCTION t.plans(told text) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT btrim(regexp_replace(regexp_replace(p, '^[^\n]*\n', ''), ' *\(cost=[^)]*\)', '', 'g'), E'\n')
+	  FROM regexp_split_to_table(told, 'NOTICE:  duration: [^\n]*\n') AS p WHERE p LIKE 'Query Text: SELECT t.changed_xid,%' $$;
+\setenv PGDATABASE syncstate_t_index
+\setenv CURSOR :loaded
+\set explain 'psql -XAtq -c "LOAD ''auto_explain''" -c "SET auto_explain.log_min_duration = 0" -c "SET auto_explain.log_nested_statements = on" -c "SET auto_explain.log_level = notice" -c "SET client_min_messages = notice" -c "SELECT sum(rows) || '' rows in '' || count(*) || '' pages'' FROM t.pages(''$CURSOR'', 10)" 2>&1'
+\setenv EXPLAIN :explain
+
 SELECT t.readers('a reader that was there before', :'changed', :'loaded', :'held');
+\set told `eval "$EXPLAIN"`
+SELECT alike(:'told'::text, '%200 rows in 21 pages%', 'after the load: another reader follows, and tells its plans');
+SELECT cmp_ok((SELECT count(*) FROM t.plans(:'told')), '>=', 2 * 20::bigint, '... of each page that has rows');
+SELECT set_eq(format('SELECT t.plans(%L)', :'told'), 'SELECT plan FROM t.plan', '... which are these');
 DISCARD PLANS;
 SELECT t.readers('a reader that comes after the load', :'changed', :'loaded', :'held');
 ANALYZE syncstate.sync_state, syncstate.sync_tombstone;
 SELECT t.readers('after ANALYZE', :'changed', :'loaded', :'held');
+\set told `eval "$EXPLAIN"`
+SELECT alike(:'told'::text, '%200 rows in 21 pages%', 'after ANALYZE: another reader follows, and tells its plans');
+SELECT cmp_ok((SELECT count(*) FROM t.plans(:'told')), '>=', 2 * 20::bigint, '... of each page that has rows');
+SELECT set_eq(format('SELECT t.plans(%L)', :'told'), 'SELECT plan FROM t.plan', '... which are these');
 -- Many tombstones, most of which the readers have behind them.
 DELETE FROM syncstate.sync_state WHERE type_key > t.key(988000);
 ANALYZE syncstate.sync_tombstone;
@@ -110,6 +141,11 @@ CALL t.delete(4);
 SELECT array_to_string((string_to_array(:'loaded', ':'))[1:5], ':') || ':' || to_hex(:forgotten) || '-'
        || split_part(split_part(:'loaded', ':', 6), '-', 2) || '-' || to_hex(:forgotten) AS held \gset
 SELECT t.readers('after many deletions', :'changed', :'loaded', :'held');
+\setenv CURSOR :loaded
+\set told `eval "$EXPLAIN"`
+SELECT alike(:'told'::text, '%200 rows in 21 pages%', 'after many deletions: another reader follows, and tells its plans');
+SELECT cmp_ok((SELECT count(*) FROM t.plans(:'told')), '>=', 2 * 20::bigint, '... of each page that has rows');
+SELECT set_eq(format('SELECT t.plans(%L)', :'told'), 'SELECT plan FROM t.plan', '... which are these');
 
 SELECT * FROM finish();
 \c :home

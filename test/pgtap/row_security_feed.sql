@@ -16,7 +16,7 @@ CREATE ROLE syncstate_t_red;
 CREATE ROLE syncstate_t_blue;
 CREATE ROLE syncstate_t_auditor BYPASSRLS;
 
-SELECT plan(46);
+SELECT plan(88);
 
 -- Tenants: each role works on the keys that begin with its colour.
 CREATE SCHEMA t;
@@ -143,6 +143,96 @@ SELECT throws_ok('SELECT sync_state_repair()', '42501', NULL, 'repair is for the
 RESET ROLE;
 SELECT is(string_agg(type_key, ' '), 'blue-2', 'the other''s tombstone is still there') FROM syncstate.sync_tombstone;
 SELECT is((SELECT outcome FROM syncstate.sync_run WHERE type_key = 'blue-1'), 'rolled_back', '... and its runs are');
+-- ---------------------------------------------------------------------------------------------
+-- Every function there is, of a key of the other tenant: as if it were not there
+-- ---------------------------------------------------------------------------------------------
+DELETE FROM syncstate.sync_state;
+DELETE FROM syncstate.sync_tombstone;
+SELECT sync_state_cursor() AS start \gset
+SELECT sync_state_mark_synced(k, 'secret', 'secret') FROM unnest('{blue-collides,blue-fails,blue-idle,red-1}'::text[]) AS k \g /dev/null
+SELECT sync_state_observe('blue-collides', 'secret2', 'secret3'), sync_state_observe('blue-gone', 'secret'), sync_state_forget('blue-gone') \g /dev/null
+SELECT sync_state_checkpoint('blue-runs', run_id, '"secret"', '1 ms') FROM sync_state_begin('blue-runs', '1 ms') \g /dev/null
+SELECT sync_state_checkpoint('blue-fails', run_id, '"secret"') FROM sync_state_begin('blue-fails') \g /dev/null
+SELECT sync_state_fail('blue-fails', run_id, 'secret') FROM sync_state_get('blue-fails') \g /dev/null
+SELECT run_id AS run FROM sync_state_get('blue-runs') \gset
+CREATE TABLE t.call (n int GENERATED ALWAYS AS IDENTITY, query text, expected text);
+INSERT INTO t.call (query, expected) VALUES
+	('sync_state_get(''blue-idle'')', NULL),
+	('sync_state_list()', 'red-1'),
+	('sync_state_list(NULL, ''blue'')', NULL),
+	('sync_state_plan()', 'red-1'),
+	('sync_state_plan_for(''{blue-idle}'', ''{h}'', NULL, true)', 'blue-idle red-1'),
+	('(SELECT sync_state_delta(''blue-idle'')->>''detail'' AS type_key)', 'empty'),
+	('(SELECT sync_state_changed_since(''-infinity'') AS type_key)', 'red-1'),
+	('(SELECT sync_state_detect_interrupted(''infinity'') AS type_key)', NULL),
+	('sync_state_changes()', 'red-1'),
+	(format('sync_state_changes(%L)', :'start'), 'red-1'),
+	('(SELECT CASE WHEN sync_state_cursor() LIKE ''%blue%'' THEN ''told'' END AS type_key)', NULL),
+	('(SELECT sync_state_observe(''blue-idle'', ''h'') AS type_key)', '42501'),
+	('(SELECT sync_state_observe(''blue-new'', ''h'') AS type_key)', '42501'),
+	('(SELECT sync_state_observe_many(''{blue-idle}'', ''{h}'', NULL) AS type_key)', '42501'),
+	('(SELECT sync_state_observe_many(''{red-1}'', ''{secret}'', ''{secret}'', true) AS type_key)', '0'),
+	('sync_state_update(''blue-idle'', ''{"local_hash": "h"}'')', '42501'),
+	('(SELECT sync_state_update_many(''{"red-1": {}, "blue-idle": {}}'') AS type_key)', '42501'),
+	('sync_state_mark_synced(''blue-idle'', ''h'', ''h'')', '42501'),
+	(format('sync_state_mark_synced(''blue-runs'', ''h'', ''h'', %L)', :'run'), '42501'),
+	('(SELECT sync_state_mark_synced_many(''{blue-idle}'', ''{h}'', ''{h}'') AS type_key)', '42501'),
+	('sync_state_begin(''blue-idle'')', '42501'),
+	('sync_state_begin(''blue-runs'')', '42501'),
+	('sync_state_try_begin(''blue-idle'')', '42501'),
+	('sync_state_claim(10, ''blue'', NULL, NULL, ''0'')', NULL),
+	('sync_state_resume(''blue-fails'')', 'P0002'),
+	('sync_state_resume(''blue-runs'')', 'P0002'),
+	(format('(SELECT sync_state_checkpoint(''blue-runs'', %L, ''1'') AS type_key)', :'run'), 'P0002'),
+	(format('sync_state_fail(''blue-runs'', %L)', :'run'), 'P0002'),
+	('sync_state_fail(''blue-runs'', NULL, NULL, true)', 'P0002'),
+	(format('sync_state_rollback(''blue-runs'', %L)', :'run'), '55000'),
+	('sync_state_rollback(''blue-runs'', NULL, NULL, true)', '42501'),
+	('sync_state_reset(''blue-idle'', true)', 'P0002'),
+	('sync_state_resolve(''blue-collides'', ''local'')', 'P0002'),
+	('sync_state_resolve(''blue-collides'', ''local'', NULL, 1)', 'P0002'),
+	('(SELECT nullif(sync_state_forget(''blue-idle'', true), false) AS type_key)', NULL),
+	('(SELECT sum(removed) AS type_key FROM sync_state_prune(''0''))', '0'),
+	('(SELECT sync_state_import(''t.foreign'') AS type_key)', '42501'),
+	('(SELECT sync_state_repair() AS type_key)', '42501');
+CREATE TABLE t.foreign AS SELECT 'blue-idle'::text AS type_key UNION ALL SELECT 'blue-imported';
+GRANT SELECT ON t.call, t.foreign TO syncstate_t_red;
+SELECT set_eq($$ SELECT DISTINCT (regexp_match(query, 'sync_state_[a-z_]+'))[1] FROM t.call $$,
+	$$ SELECT proname::text FROM pg_proc JOIN pg_depend ON (objid = pg_proc.oid AND classid = 'pg_proc'::regclass AND deptype = 'e')
+	    WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND pronamespace <> 'syncstate'::regnamespace
+	      AND proname NOT IN ('sync_state_action', 'sync_state_detail', 'sync_state_compare', 'sync_state_version') $$,
+	'no function that reads or writes tables is left out');
+CREATE FUNCTION t.outcome(query text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		result text;
+	BEGIN
+		EXECUTE format('SELECT string_agg(DISTINCT type_key::text, '' '' ORDER BY type_key::text) FROM %s AS q', query) INTO result;
+		RETURN result;
+	EXCEPTION WHEN OTHERS THEN
+		RETURN SQLSTATE;
+	END $$;
+-- All of the other's rows, where they are and who wrote them.
+CREATE FUNCTION t.blue() RETURNS jsonb LANGUAGE plpgsql AS $$
+	DECLARE
+		result jsonb = '{}';
+		rows jsonb;
+		tab text;
+	BEGIN
+		FOREACH tab IN ARRAY '{sync_state,sync_run,sync_conflict,sync_tombstone}'::text[] LOOP
+			EXECUTE format('SELECT jsonb_agg(to_jsonb(s) || jsonb_build_object(''xmin'', s.xmin, ''ctid'', s.ctid) ORDER BY s.ctid) FROM syncstate.%I AS s WHERE type_key LIKE ''blue%%''', tab) INTO rows;
+			result = result || jsonb_build_object(tab, rows);
+		END LOOP;
+		RETURN result;
+	END $$;
+SELECT cmp_ok((SELECT sum(jsonb_array_length(value)) FROM jsonb_each(t.blue())), '=', 8::bigint, 'the other has states, runs, a conflict and a tombstone');
+SELECT t.blue() AS blue \gset
+SET ROLE syncstate_t_red;
+SELECT is(t.outcome(query), expected, query) FROM t.call ORDER BY n;
+SELECT is_empty($$ SELECT query, o FROM t.call, t.outcome(replace(query, 'blue-', 'blue-no-')) AS o WHERE o IS DISTINCT FROM replace(expected, 'blue-', 'blue-no-') $$,
+	'... and of a key that nobody has it is the same');
+RESET ROLE;
+SELECT is(t.blue(), :'blue'::jsonb, 'not one row of the other was touched');
+
 -- Row security on sync_feed without a policy hides the row that every reader needs.
 ALTER TABLE syncstate.sync_feed ENABLE ROW LEVEL SECURITY;
 SET ROLE syncstate_t_red;

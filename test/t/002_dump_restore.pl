@@ -2,7 +2,9 @@
 #
 # Every row of the registered tables comes back as it was, apart from
 # changed_xid, which the trigger sets anew; tombstones and the feed's incarnation
-# do not, since no cursor outlives a restore.  Grants come back, by themselves.
+# do not, since no cursor outlives a restore: it is refused.  So is every one
+# after pg_restore --disable-triggers, until sync_state_repair() has been called.
+# Grants come back, by themselves.
 # Row security is put back by a migration, after the extension's owner has
 # created the extension and restored into it.
 
@@ -54,6 +56,16 @@ ALTER TABLE syncstate.sync_state ENABLE ROW LEVEL SECURITY;
 CREATE POLICY reader_pages ON syncstate.sync_state FOR SELECT TO reader USING (type_key LIKE 'page%');
 };
 
+# What the documentation says under a heading, in SQL.
+sub documented
+{
+	my ($heading) = @_;
+	my ($section) = slurp_file('doc/how-to.md') =~ /^## \Q$heading\E\n(.*?)(?=^## )/ms
+	  or die "no section \"$heading\"";
+
+	return join "\n", $section =~ /^```sql\n(.*?)^```/msg;
+}
+
 as('app_owner', 'source', q{
 CREATE EXTENSION syncstate;
 SELECT sync_state_mark_synced('article', 'l1', 'r1');
@@ -78,6 +90,24 @@ SELECT sync_state_forget('deleted');
 GRANT USAGE ON SCHEMA syncstate TO reader;
 GRANT SELECT ON syncstate.sync_state TO reader;
 } . $migration);
+
+# The roles, and a policy on each table, as documented; roles are the cluster's.
+my $grants = documented('Roles and grants');
+my $policies = documented('Row security');
+$node->safe_psql('postgres', join "\n", $grants =~ /^(CREATE ROLE .*?;)$/mg);
+$grants =~ s/^CREATE ROLE .*?;$//mg;
+as('app_owner', 'source', $grants);
+as('app_owner', 'source', join "\n", $policies =~ /^(CREATE POLICY .*?;)$/msg);
+
+my $privileges = q{
+SELECT c.relname, a.grantee::regrole, string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type)
+  FROM pg_class c, aclexplode(c.relacl) a WHERE c.relnamespace = 'syncstate'::regnamespace GROUP BY 1, 2
+UNION ALL
+SELECT 'schema', a.grantee::regrole, string_agg(a.privilege_type, ' ' ORDER BY a.privilege_type)
+  FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'syncstate' GROUP BY 1, 2 ORDER BY 1, 2};
+my $granted = as('app_owner', 'source', $privileges);
+like($granted, qr/^sync_overview\|sync_reader\|SELECT$/m, 'the documented grants');
+like($granted, qr/^sync_tombstone\|sync_admin\|DELETE INSERT UPDATE$/m, '... to the last');
 
 is(as('reader', 'source', 'SELECT sync_state_changed_since(\'-infinity\')'),
 	"page/1\npage/2\npage/3", 'row security holds before the dump');
@@ -106,6 +136,20 @@ sub rows
 
 my %before = map { $_ => rows('source', $_) } @tables;
 my $xid = as('app_owner', 'source', 'SELECT pg_current_xact_id()');
+my $cursor = as('app_owner', 'source', 'SELECT sync_state_cursor()');
+my $in_set = as('app_owner', 'source', 'SELECT cursor FROM sync_state_changes(NULL, 1)');
+
+# Why the feed is refused, or what it has answered.
+sub refused
+{
+	my ($server, $db, $call) = @_;
+	my ($status, $stdout, $stderr) = $server->psql($db, "SELECT $call",
+		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+
+	return $stderr =~ /ERROR:\s+55000: resync required\nDETAIL:\s+(.*)/ ? $1 : "$stdout $stderr";
+}
+
+my $all_keys = q{SELECT string_agg(type_key, ' ' ORDER BY type_key) FROM };
 
 $node->command_ok(
 	[
@@ -151,6 +195,15 @@ SELECT count(*), count(*) FILTER (WHERE tgenabled <> 'A') FROM pg_trigger
 SELECT count(*), 0 FROM pg_trigger WHERE tgrelid = 'syncstate.sync_state'::regclass AND NOT tgisinternal}),
 		"$db: triggers are all ALWAYS");
 
+	for my $old ($cursor, $in_set)
+	{
+		like(refused($node, $db, "sync_state_changes('$old')"),
+			qr/another database/, "$db: a cursor of before is refused");
+	}
+	is( as('app_owner', $db, "$all_keys sync_state_changes()"),
+		as('app_owner', 'source', "$all_keys sync_state_list()"),
+		"$db: the feed tells of every row anew");
+
 	# Privileges are part of a dump.
 	is( as('app_owner', $db, q{
 SELECT has_schema_privilege('reader', 'syncstate', 'USAGE'),
@@ -159,6 +212,10 @@ SELECT has_schema_privilege('reader', 'syncstate', 'USAGE'),
        has_table_privilege('reader', 'syncstate.sync_run', 'SELECT')}),
 		't|t|f|f',
 		"$db: grants are back");
+	is(as('app_owner', $db, $privileges), $granted,
+		"$db: and so are all those that are documented");
+	is(as('app_owner', $db, 'SELECT count(*) FROM pg_policies'),
+		'0', "$db: policies are not, documented or other");
 	is( as('app_owner', $db, q{
 SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'syncstate'::regnamespace AND relkind IN ('r', 'v')}),
 		'app_owner',
@@ -169,12 +226,24 @@ SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'sy
 my $rls = q{
 SELECT relrowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid)
   FROM pg_class c WHERE oid = 'syncstate.sync_state'::regclass};
-is(as('app_owner', 'source', $rls), 't|1', 'row security before');
+is(as('app_owner', 'source', $rls), 't|2', 'row security before');
 is(as('app_owner', 'prepared', $rls), 'f|0', 'is not in the dump');
 as('app_owner', 'prepared', $migration);
 is(as('app_owner', 'prepared', $rls), 't|1', 'row security after the migration');
 is(as('reader', 'prepared', 'SELECT sync_state_changed_since(\'-infinity\')'),
 	"page/1\npage/2\npage/3", 'and it holds');
+as('app_owner', 'prepared', $policies);
+is( as('app_owner', 'prepared', q{
+SELECT string_agg(c.relname || ' ' || p.polname, ', ' ORDER BY c.relname, p.polname)
+  FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE c.relrowsecurity}),
+	'sync_conflict tenant, sync_run tenant, sync_state reader_pages, sync_state tenant, sync_tombstone tenant',
+	'and so are those that are documented');
+is( $node->safe_psql('prepared', q{
+SET ROLE sync_reader;
+SET app.tenant = 'acme';
+SELECT count(*) FROM syncstate.sync_overview;
+}),
+	'0', 'of which another tenant sees nothing');
 
 # What was going on goes on.
 my $token = as('app_owner', 'source',
@@ -210,5 +279,76 @@ SELECT sync_state_observe('page/2', 'l3', 'r3') ->> 'action',
 	'CONFLICT|1vanished 2 open',
 	'a conflict seen again after the restore is still the same');
 
+# Rows alone, into the database that they are from: they are changes like any.
+# They get transaction ids that another cluster will not have given out.
+$node->safe_psql('source', q{
+DO $$
+BEGIN
+	FOR n IN 1 .. 5000 LOOP
+		PERFORM pg_current_xact_id();
+		COMMIT;
+	END LOOP;
+END $$;
+});
+$node->safe_psql('source', 'DELETE FROM syncstate.sync_state; DELETE FROM syncstate.sync_run; DELETE FROM syncstate.sync_conflict');
+$node->command_ok(
+	[ 'pg_restore', '--exit-on-error', '--data-only', '--dbname=source', "$dir/dump" ],
+	'rows alone, put back');
+is( as('app_owner', 'source', "$all_keys sync_state_changes('$cursor') WHERE NOT deleted"),
+	as('app_owner', 'source', "$all_keys sync_state_list()"),
+	'a cursor of before tells of every row');
+is( as('app_owner', 'source', "SELECT type_key FROM sync_state_changes('$cursor') WHERE deleted"),
+	'', 'and of no deletion, for all are back');
+
+# Past the triggers, into another cluster.
+my $other = PostgreSQL::Test::Cluster->new('other');
+$other->init;
+$other->append_conf('postgresql.conf', slurp_file($ENV{SYNCSTATE_CONF}))
+  if $ENV{SYNCSTATE_CONF};
+$other->start;
+$node->command_ok([ 'pg_dump', '--format=custom', "--file=$dir/dump2", 'source' ],
+	'dumped once more');
+$other->safe_psql('postgres', 'CREATE EXTENSION syncstate');
+my $there = $other->safe_psql('postgres', 'SELECT sync_state_cursor()');
+$other->command_ok(
+	[
+		'pg_restore', '--exit-on-error', '--data-only', '--disable-triggers',
+		'--dbname=postgres', "$dir/dump2"
+	],
+	'restored with --disable-triggers');
+is( $other->safe_psql('postgres', "SELECT to_jsonb(t) - 'changed_xid' FROM syncstate.sync_state t ORDER BY type_key"),
+	as('app_owner', 'source', "SELECT to_jsonb(t) - 'changed_xid' FROM syncstate.sync_state t ORDER BY type_key"),
+	'--disable-triggers: every row is there');
+my @calls = ('sync_state_changes()', "sync_state_changes('$there')", 'sync_state_cursor()');
+for my $call (@calls)
+{
+	like(refused($other, 'postgres', $call), qr/not enabled always/,
+		"--disable-triggers: $call is refused");
+}
+# Mended by hand, the rows are still of the other cluster.
+$other->safe_psql('postgres', join ';', map { "ALTER TABLE syncstate.sync_state ENABLE ALWAYS TRIGGER $_" }
+	  split /\n/, $other->safe_psql('postgres',
+		q{SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = 'syncstate.sync_state'::regclass AND NOT tgisinternal}));
+for my $call (@calls)
+{
+	like(refused($other, 'postgres', $call), qr/not yet given out/,
+		"--disable-triggers: $call is still refused");
+}
+is( $other->safe_psql('postgres', 'SELECT sync_state_repair()'),
+	'12', 'repair mends every row');
+like(refused($other, 'postgres', "sync_state_changes('$there')"),
+	qr/another incarnation/, 'a cursor of before is refused');
+like(refused($other, 'postgres', "sync_state_changes('$cursor')"),
+	qr/another cluster/, 'and so is one of the other cluster');
+is( $other->safe_psql('postgres', "$all_keys sync_state_changes()"),
+	$other->safe_psql('postgres', "$all_keys sync_state_list()"),
+	'everything can be read anew');
+$there = $other->safe_psql('postgres', 'SELECT sync_state_cursor()');
+$other->safe_psql('postgres', "SELECT sync_state_observe('article', 'l2'), sync_state_forget('page/1')");
+is( $other->safe_psql('postgres', "SELECT string_agg(type_key, ' ') FROM sync_state_changes('$there')"),
+	'article page/1',
+	'and followed from there');
+
+$other->stop;
 $node->stop;
 done_testing();

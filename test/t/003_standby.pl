@@ -1,6 +1,6 @@
 # A standby serves every reading function with the same answers as the primary,
-# refuses every writing one (25006), and after promotion runs go on where they
-# were.
+# refuses every writing one (25006) and the change feed (55000), and after
+# promotion runs go on where they were, but cursors do not.
 
 use strict;
 use warnings;
@@ -82,6 +82,31 @@ is( $standby->safe_psql('postgres', 'SELECT sync_state_detect_interrupted()'),
 	"gone\nplain",
 	'the standby names the interrupted runs');
 
+# The feed: its cursors are good on the primary only.
+my $cursor = $primary->safe_psql('postgres', 'SELECT sync_state_cursor()');
+my $in_set = $primary->safe_psql('postgres', 'SELECT cursor FROM sync_state_changes(NULL, 1)');
+$primary->safe_psql('postgres', "SELECT sync_state_observe('told', 'l1')");
+is( $primary->safe_psql('postgres', "SELECT type_key FROM sync_state_changes('$cursor')"),
+	'told',
+	'primary: the feed');
+$primary->wait_for_catchup($standby);
+
+# Why the feed is refused, or what it has answered.
+sub refused
+{
+	my ($node, $call) = @_;
+	my ($status, $stdout, $stderr) = $node->psql('postgres', "SELECT $call",
+		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+
+	return $stderr =~ /ERROR:\s+55000: resync required\nDETAIL:\s+(.*)/ ? $1 : "$stdout $stderr";
+}
+
+for my $call ('sync_state_changes()', "sync_state_changes('$cursor')",
+	"sync_state_changes('$in_set')", 'sync_state_cursor()')
+{
+	like(refused($standby, $call), qr/^On a standby /, "standby: $call is refused");
+}
+
 # Writes, those included that would find nothing to do.
 my @writes = (
 	q{SELECT sync_state_begin('article')},
@@ -141,6 +166,22 @@ is( $primary->safe_psql('postgres',
 # Promotion
 $primary->stop('immediate');
 $standby->promote;
+
+for my $old ($cursor, $in_set)
+{
+	like(refused($standby, "sync_state_changes('$old')"),
+		qr/another timeline/, 'after promotion: a cursor of the old primary is refused');
+}
+is( $standby->safe_psql('postgres',
+		q{SELECT string_agg(type_key, ' ' ORDER BY type_key) FROM sync_state_changes()}),
+	$standby->safe_psql('postgres',
+		q{SELECT string_agg(type_key, ' ' ORDER BY type_key) FROM sync_state_list()}),
+	'everything can be read anew');
+$cursor = $standby->safe_psql('postgres', 'SELECT sync_state_cursor()');
+$standby->safe_psql('postgres', "SELECT sync_state_observe('told', 'l2')");
+is( $standby->safe_psql('postgres', "SELECT type_key FROM sync_state_changes('$cursor')"),
+	'told',
+	'and followed from there');
 
 is( $standby->safe_psql('postgres',
 		"SELECT sync_status, run_id = '$live', sync_progress FROM sync_state_get('live')"
