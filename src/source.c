@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -373,6 +374,33 @@ say_what_is_measured(void *arg)
 			   side_names[context->side], source_key_cstring(context->source));
 }
 
+static bool
+is_foreign(const SyncstateSource *source, int side)
+{
+	return get_rel_relkind(source->relid[side]) == RELKIND_FOREIGN_TABLE;
+}
+
+/*
+ * Settings for planning a statement that reads a foreign table, until
+ * AtEOXact_GUC(true, result) or the end of the (sub)transaction.
+ *
+ * Where the planner believes that a foreign table has a few rows, which may be
+ * long ago, they are hardly dearer to fetch than their aggregate, and when in
+ * doubt it would rather compute that here.  So let a row that crosses the wire be dear; and
+ * since it looks as if compiling were worth it then, no JIT.
+ */
+static int
+insist_on_aggregating_there(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("cpu_tuple_cost", "1000", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 /*
  * Runs a statement that reads a side (or both), with the snapshot that is
  * active; its rows are the last result.  Errors name the key.
@@ -383,6 +411,8 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 {
 	MeasureContext context = {source, side};
 	ErrorContextCallback callback = {error_context_stack, say_what_is_measured, &context};
+	bool		foreign = is_foreign(source, SIDE_LOCAL) || is_foreign(source, SIDE_REMOTE);
+	int			level = foreign ? insist_on_aggregating_there() : 0;
 	SPIPlanPtr	plan;
 
 	error_context_stack = &callback;
@@ -392,6 +422,8 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 	(void) syncstate_execute_plan(plan, query, nargs, args, true);
 	SPI_freeplan(plan);
 	error_context_stack = callback.previous;
+	if (foreign)
+		AtEOXact_GUC(true, level);
 }
 
 static char *
@@ -589,9 +621,11 @@ is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side,
 {
 	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
 								 digest_query(fcinfo, source, side, columns));
+	int			level = insist_on_aggregating_there();
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\"", query);
+	AtEOXact_GUC(true, level);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
 		char	   *line = TextDatumGetCString(syncstate_result(row, 1).value);
@@ -606,13 +640,14 @@ is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side,
 static void
 notice_fetching(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
 {
-	if (get_rel_relkind(source->relid[side]) != RELKIND_FOREIGN_TABLE ||
+	if (!is_foreign(source, side) ||
 		is_pushed_down(fcinfo, source, side, columns))
 		return;
 	ereport(NOTICE,
 			(errmsg("all rows of the foreign table \"%s\" will be fetched to be hashed",
 					get_rel_name(source->relid[side])),
-			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server.")));
+			 errdetail("Its server does not compute sync_digest of these columns."),
+			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server; declare columns of types that are neither built in nor of such an extension, enums for instance, as text.")));
 }
 
 /* The relation that is given for a side, opened and checked. */
