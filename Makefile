@@ -4,6 +4,7 @@
 #	make installcheck				regression and isolation tests on a running server
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
+#	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-jcs					hashes of documents against a library from npm
 #	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make demo, make demo-shell		a real synchronisation; the same and psql
@@ -49,6 +50,9 @@ PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
 # PostgreSQL's own headers and function signatures trip over the last two.
 PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
+# Hashing rows is all loops; and xxHash asks for it.
+src/pack.o src/sketch.o: CFLAGS += -O3
+
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)/test
 
@@ -93,6 +97,9 @@ test:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites
 
+matrix:
+	@script/matrix $(MAJORS)
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -118,4 +125,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test test-jcs soak demo demo-shell format format-check
+.PHONY: test matrix test-jcs soak demo demo-shell format format-check

@@ -1,5 +1,6 @@
 -- Our side: the content, from the JSON files of Debian's iso-codes; the
--- extension; and the other side's tables, as foreign tables in schema "remote".
+-- extension; the other side's tables, as foreign tables in schema "remote"; and
+-- both as sources.
 
 INSERT INTO country
 SELECT alpha_3, alpha_2, "numeric", name, official_name
@@ -39,7 +40,8 @@ CREATE EXTENSION postgres_fdw;
 \getenv user PGUSER
 \getenv password PGPASSWORD
 CREATE SERVER remote FOREIGN DATA WRAPPER postgres_fdw
-	OPTIONS (host :'host', port :'port', dbname 'remote', batch_size '500', fetch_size '1000');
+	OPTIONS (host :'host', port :'port', dbname 'remote', batch_size '500', fetch_size '1000',
+		extensions 'syncstate');
 CREATE USER MAPPING FOR CURRENT_USER SERVER remote
 	OPTIONS (user :'user', password :'password');
 CREATE SCHEMA remote;
@@ -47,3 +49,10 @@ IMPORT FOREIGN SCHEMA public LIMIT TO (country, subdivision, language, currency,
 	FROM SERVER remote INTO remote;
 
 ANALYZE;
+
+-- Where the rows are.  The other server has the extension too and is known to
+-- (option extensions, above), so it computes its digests itself: one row of each
+-- crosses the wire.  Our side's are kept by triggers and need no reading at all.
+SELECT sync_source_attach(t::text, t, format('remote.%I', t)::regclass, row_base => true)
+FROM unnest('{country, subdivision, language, currency, script}'::regclass[]) AS t \g /dev/null
+SELECT sync_source_track(type_key) FROM syncstate.sync_source \g /dev/null

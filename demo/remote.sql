@@ -25,3 +25,6 @@ CREATE TRIGGER log_write AFTER INSERT OR UPDATE OR DELETE ON currency
 	FOR EACH ROW EXECUTE FUNCTION log_write();
 CREATE TRIGGER log_write AFTER INSERT OR UPDATE OR DELETE ON script
 	FOR EACH ROW EXECUTE FUNCTION log_write();
+
+-- For digests that are computed here.
+CREATE EXTENSION syncstate;

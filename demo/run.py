@@ -105,6 +105,17 @@ class Demo:
         deltas = {key: self.cms.delta(key) for key in TYPES}
         return {key: f"{delta['action']} {delta['detail']}" for key, delta in deltas.items()}
 
+    def row_diff(self, type_key):
+        """The rows that differ, and what is to be done about each."""
+        rows = self.cms.rows(
+            "SELECT d.key ->> 'code' AS code, d.difference, p.action, p.detail"
+            " FROM sync_source_diff(%s) d JOIN sync_source_diff3(%s) p USING (key)"
+            " ORDER BY code", type_key, type_key)
+        for row in rows:
+            print(f"    row diff:   {type_key} {row.code}: {row.difference},"
+                  f" {row.action} {row.detail}")
+        return [tuple(row) for row in rows]
+
     def check_equal(self, *types):
         for key in types:
             ours, theirs = self.cms.hashes(key)
@@ -214,6 +225,16 @@ class Demo:
             "currency": "CONFLICT edit/edit",
             "script": "NO_CHANGE converged",
         })
+        check("the row diff names just the rows that were edited",
+              {key: self.row_diff(key) for key in TYPES}, {
+                  "country": [("ISL", "different", "PUSH", "edit"),
+                              ("XAT", "local_only", "PUSH", "create")],
+                  "subdivision": [("AD-02", "different", "PULL", "edit"),
+                                  ("AD-03", "local_only", "PULL", "delete")],
+                  "language": [],
+                  "currency": [("EUR", "different", "CONFLICT", "edit/edit")],
+                  "script": [],
+              })
         self.edit_there("TRUNCATE written")
         self.run_worker("third worker", *TYPES)
         self.check_equal("country", "subdivision", "language", "script")
@@ -331,7 +352,7 @@ class Demo:
             with self.cms.connection:    # the edit and the resolution: both or neither
                 self.edit_here("UPDATE currency SET name = 'Euro (our common name)'"
                                " WHERE code = 'EUR'")
-                merged = self.cms.content_hash(HERE, "currency")
+                merged, _ = self.cms.hashes("currency")
                 self.here("SELECT sync_state_resolve('currency', 'merged', %s, %s)",
                           merged, conflict.conflict_number)
             check("it cannot be resolved once more",
@@ -375,6 +396,9 @@ class Demo:
                 "yes" if ours == theirs else "no",
                 state.sync_status, state.conflict_status or "",
                 f"{state.action} {state.detail}", f"{state.last_sync_age:.0f} s ago"))
+        check("the digests that triggers keep here are those of the rows",
+              [self.here("SELECT sync_source_verify(%s) ->> 'valid'", key) for key in TYPES],
+              ["true"] * len(TYPES))
         check("all five are in sync",
               {state.type_key: state.sync_status for state in overview},
               dict.fromkeys(TYPES, "in_sync"))

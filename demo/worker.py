@@ -5,6 +5,8 @@
 
 Take it as a model of how the functions of syncstate are used.  The rules:
 
+- No hash is computed here: both sides are attached as sources, and the database
+  measures them where the rows are.
 - Ask first (delta), then record what was seen (observe), then take the key
   (begin) and commit: others must see that it is taken before the work starts.
 - Each batch and its checkpoint are one transaction.  Whatever kills the worker,
@@ -18,8 +20,6 @@ with the other side's tables in schema `remote`.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 
 import psycopg2
@@ -65,35 +65,18 @@ class Worker:
 
     # Seeing
 
-    def content_hash(self, side, type_key):
-        """The hash of one side's rows; None if it has none."""
-        digest = hashlib.sha256()
-        rows = self.rows(
-            f"SELECT code, {', '.join(COLUMNS[type_key])} FROM {side}.{type_key} ORDER BY code"
-        )
-        for row in rows:
-            digest.update(json.dumps(row).encode() + b"\n")
-        return digest.hexdigest() if rows else None
+    def delta(self, type_key):
+        """What is to be done, by what both sides hold now; writes nothing."""
+        return self.row("SELECT sync_state_delta(%s) AS delta", type_key).delta
 
     def hashes(self, type_key):
-        return self.content_hash(HERE, type_key), self.content_hash(THERE, type_key)
+        """What both sides hold now; None: no rows."""
+        delta = self.delta(type_key)
+        return delta["local_hash"], delta["remote_hash"]
 
-    def delta(self, type_key):
-        """What is to be done; writes nothing."""
-        return self._look("sync_state_delta", type_key, self.hashes(type_key))
-
-    def observe(self, type_key, hashes):
-        """Records what was seen."""
-        return self._look("sync_state_observe", type_key, hashes)
-
-    def _look(self, function, type_key, hashes):
-        # Without a hash that side is absent.  That must be said: NULL alone
-        # means that nobody has looked, and the stored hash is taken.
-        ours, theirs = hashes
-        return self.row(
-            f"SELECT {function}(%s, %s, %s, local_absent => %s, remote_absent => %s) AS delta",
-            type_key, ours, theirs, ours is None, theirs is None,
-        ).delta
+    def observe(self, type_key):
+        """Measures both sides and records what was seen; what is to be done."""
+        return self.row("SELECT sync_state_observe(%s) AS delta", type_key).delta
 
     def state(self, type_key):
         return self.row("SELECT * FROM sync_state_get(%s)", type_key)
@@ -115,14 +98,13 @@ class Worker:
         return run is None or self.work(run, direction)
 
     def begin(self, type_key):
-        hashes = self.hashes(type_key)
-        delta = self._look("sync_state_delta", type_key, hashes)
+        delta = self.delta(type_key)
         action, detail = delta["action"], delta["detail"]
         self.say(type_key, f"{action} {detail}")
 
         # This records a conflict, and settles what both sides agree on: there
         # is nothing to copy then.
-        self.observe(type_key, hashes)
+        self.observe(type_key)
         if action == "PUSH" or (action, detail) == ("INITIAL_SYNC", "push"):
             direction = "push"
         elif action == "PULL" or (action, detail) == ("INITIAL_SYNC", "pull"):
@@ -142,12 +124,11 @@ class Worker:
         # Look at the side which is copied from, and only at that: the other
         # one holds half a copy.  If it is not what the old run saw, the new one
         # is told (content_moved) and begins at the beginning.
+        ours, theirs = self.hashes(type_key)
         if direction == "push":
-            ours = self.content_hash(HERE, type_key)
             self.row("SELECT sync_state_observe(%s, local_hash => %s, local_absent => %s)",
                      type_key, ours, ours is None)
         else:
-            theirs = self.content_hash(THERE, type_key)
             self.row("SELECT sync_state_observe(%s, remote_hash => %s, remote_absent => %s)",
                      type_key, theirs, theirs is None)
         run = self.row(

@@ -211,7 +211,7 @@ CREATE FUNCTION @extschema@.sync_source_attach(type_key pg_catalog.text, local p
 RETURNS syncstate.sync_source LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'sync_source_attach';
 COMMENT ON FUNCTION @extschema@.sync_source_attach(pg_catalog.text, pg_catalog.regclass, pg_catalog.regclass, pg_catalog.text[], pg_catalog.text[], pg_catalog.bool) IS
-'Says where the rows of a content type are; sync_state_delta and sync_state_observe measure them from then on. Replaces what was attached. A notice tells of a foreign table whose rows would have to be fetched. Errors: 22004, 22023 (not a table or view, a column that is missing or cannot be hashed), 42501, 55000 (tracked: untrack first).';
+'Says where the rows of a content type are; sync_state_delta and sync_state_observe measure them from then on; a side without rows is absent. Replaces what was attached. A notice tells of a foreign table whose rows would have to be fetched. Errors: 22004, 22023 (not a table or view, a column that is missing or cannot be hashed), 42501, 55000 (tracked: untrack first).';
 
 CREATE FUNCTION @extschema@.sync_source_detach(type_key pg_catalog.text)
 RETURNS pg_catalog.bool LANGUAGE c VOLATILE

@@ -9,6 +9,8 @@
 #ifndef SYNCSTATE_COMPAT_H
 #define SYNCSTATE_COMPAT_H
 
+#include "utils/jsonb.h"
+
 #if PG_VERSION_NUM < 150000
 #error "syncstate needs PostgreSQL 15 or later"
 #endif
@@ -39,6 +41,32 @@
 #define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel)
 #else
 #define syncstate_primary_key_index(rel) RelationGetPrimaryKeyIndex(rel, true)
+#endif
+
+/*
+ * PostgreSQL 19 keeps the result of pushJsonbValue() in a JsonbInState, which
+ * has the parse state too, rather than to return it.  (The name on the right is
+ * the function's: a macro is not expanded in itself.)  Can go with support for 18.
+ */
+#if PG_VERSION_NUM < 190000
+typedef struct JsonbInState
+{
+	JsonbValue *result;
+	JsonbParseState *parseState;
+} JsonbInState;
+
+#define pushJsonbValue(state, token, value) \
+	((void) ((state)->result = pushJsonbValue(&(state)->parseState, token, value)))
+#endif
+
+/*
+ * PostgreSQL 19 lets who scans a table give flags; SO_NONE is what it was before.
+ * Can go with support for 18.
+ */
+#if PG_VERSION_NUM < 190000
+#define syncstate_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL)
+#else
+#define syncstate_beginscan(rel, snapshot) table_beginscan(rel, snapshot, 0, NULL, SO_NONE)
 #endif
 
 #endif							/* SYNCSTATE_COMPAT_H */

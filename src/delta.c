@@ -40,7 +40,7 @@ syncstate_result_sides(uint64 row, int first)
 }
 
 static void
-push_pair(JsonbParseState **state, const char *name, const char *value, int length)
+push_pair(JsonbInState *state, const char *name, const char *value, int length)
 {
 	JsonbValue	v;
 
@@ -60,7 +60,7 @@ push_pair(JsonbParseState **state, const char *name, const char *value, int leng
 }
 
 static void
-push_text(JsonbParseState **state, const char *name, const text *value)
+push_text(JsonbInState *state, const char *name, const text *value)
 {
 	if (value == NULL)
 		push_pair(state, name, NULL, 0);
@@ -73,7 +73,7 @@ Jsonb *
 syncstate_delta_json(const text *type_key, const SyncstateSides *sides)
 {
 	SyncstateDecision d = syncstate_decide(sides);
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_text(&state, "type_key", type_key);
@@ -83,7 +83,8 @@ syncstate_delta_json(const text *type_key, const SyncstateSides *sides)
 	push_text(&state, "remote_hash", sides->remote);
 	push_text(&state, "last_synced_hash", sides->local_base);
 	push_text(&state, "last_synced_remote_hash", sides->remote_base);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /*

@@ -46,6 +46,23 @@ syncstate_digest_text(const SyncstateDigest *digest)
 									(long long) digest->rows));
 }
 
+/* The digest that syncstate_digest_text() wrote. */
+SyncstateDigest
+syncstate_parse_digest(const text *digest)
+{
+	SyncstateDigest result;
+	unsigned long long high;
+	unsigned long long low;
+	long long rows;
+
+	if (sscanf(text_to_cstring(digest), "%16llx%16llx:%lld", &high, &low, &rows) != 3)
+		elog(ERROR, "malformed digest");
+	result.sum.high = high;
+	result.sum.low = low;
+	result.rows = rows;
+	return result;
+}
+
 /* The packer of a call site, for arguments from number "from" on. */
 SyncstatePacker *
 syncstate_kept_packer(FunctionCallInfo fcinfo, int from)

@@ -32,6 +32,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
@@ -62,11 +64,11 @@ typedef enum Tag
 	TAG_BOOL,					/* 1 byte */
 	TAG_INTEGER,				/* 8 bytes */
 	TAG_FLOAT,					/* 8 bytes, IEEE 754 double */
-	TAG_NUMERIC,				/* see pack_numeric() */
+	TAG_NUMERIC,				/* see write_numeric() */
 	TAG_TEXT,					/* length, bytes */
 	TAG_BYTEA,					/* length, bytes */
 	TAG_JSON,					/* length, bytes */
-	TAG_JSONB,					/* see pack_jsonb_container() */
+	TAG_JSONB,					/* see write_jsonb_container() */
 	TAG_UUID,					/* 16 bytes */
 	TAG_DATE,					/* 8 bytes */
 	TAG_TIME,					/* 8 bytes */
@@ -378,6 +380,39 @@ append(SyncstatePacker *packer, Size length)
 	return start;
 }
 
+/*
+ * memcpy for what is most often short: a call, or what the compiler makes of it
+ * for a length that it does not know, would take longer than to copy a few words.
+ * The last ones overlap where the length is no multiple.
+ */
+static inline void
+copy_bytes(char *to, const char *from, Size length)
+{
+	if (length > 128)
+		memcpy(to, from, length);
+	else if (length >= 16)
+	{
+		for (Size i = 0; i + 16 <= length; i += 16)
+			memcpy(to + i, from + i, 16);
+		memcpy(to + length - 16, from + length - 16, 16);
+	}
+	else if (length >= 8)
+	{
+		memcpy(to, from, 8);
+		memcpy(to + length - 8, from + length - 8, 8);
+	}
+	else if (length >= 4)
+	{
+		memcpy(to, from, 4);
+		memcpy(to + length - 4, from + length - 4, 4);
+	}
+	else
+	{
+		for (Size i = 0; i < length; i++)
+			to[i] = from[i];
+	}
+}
+
 static inline uint64
 little_endian(uint64 value)
 {
@@ -440,7 +475,7 @@ pack_bytes(SyncstatePacker *packer, const char *bytes, Size length)
 	char	   *out = append(packer, sizeof(uint32) + length);
 
 	store32(out, (uint32) length);
-	memcpy(out + sizeof(uint32), bytes, length);
+	copy_bytes(out + sizeof(uint32), bytes, length);
 }
 
 static inline void
@@ -450,7 +485,7 @@ pack_tagged_bytes(SyncstatePacker *packer, Tag tag, const char *bytes, Size leng
 
 	out[0] = (char) tag;
 	store32(out + 1, (uint32) length);
-	memcpy(out + 1 + sizeof(uint32), bytes, length);
+	copy_bytes(out + 1 + sizeof(uint32), bytes, length);
 }
 
 /* ----------------------------------------------------------------- values */
@@ -493,32 +528,32 @@ native16(const char *in)
 	return value;
 }
 
-static void
-pack_numeric(SyncstatePacker *packer, const char *data, Size length)
+/* The most bytes that a number of so many bytes is written as. */
+#define WRITTEN_NUMERIC(length) (6 + (length))
+
+static char *
+write_numeric(char *out, const char *data, Size length)
 {
 	uint16		header = native16(data);
 	bool		negative;
 	int			weight;
 	int			ndigits;
 	const char *digits;
-	char	   *out;
 
-	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SPECIAL)
-	{
-		/* NaN, infinity or minus infinity, by the first four bits */
-		out = append(packer, 2);
-		out[0] = TAG_NUMERIC;
-		out[1] = (char) (header >> 12);
-		return;
-	}
-
-	if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SHORT)
+	*out++ = TAG_NUMERIC;
+	if (likely((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SHORT))
 	{
 		negative = (header & NUMERIC_SHORT_NEGATIVE) != 0;
 		weight = header & NUMERIC_SHORT_WEIGHT;
 		if (header & NUMERIC_SHORT_WEIGHT_SIGN)
 			weight -= NUMERIC_SHORT_WEIGHT + 1;
 		digits = data + sizeof(uint16);
+	}
+	else if ((header & NUMERIC_KIND_MASK) == NUMERIC_KIND_SPECIAL)
+	{
+		/* NaN, infinity or minus infinity, by the first four bits */
+		*out++ = (char) (header >> 12);
+		return out;
 	}
 	else
 	{
@@ -542,13 +577,21 @@ pack_numeric(SyncstatePacker *packer, const char *data, Size length)
 		weight = 0;
 	}
 
-	out = append(packer, 6 + ndigits * sizeof(uint16));
-	out[0] = TAG_NUMERIC;
-	out[1] = negative;
-	store16(out + 2, (uint16) weight);
-	store16(out + 4, (uint16) ndigits);
+	*out++ = negative;
+	store16(out, (uint16) weight);
+	store16(out + 2, (uint16) ndigits);
+	out += 4;
 	for (int i = 0; i < ndigits; i++)
-		store16(out + 6 + i * sizeof(uint16), native16(digits + i * sizeof(uint16)));
+		store16(out + i * sizeof(uint16), native16(digits + i * sizeof(uint16)));
+	return out + ndigits * sizeof(uint16);
+}
+
+static void
+pack_numeric(SyncstatePacker *packer, const char *data, Size length)
+{
+	char	   *start = append(packer, WRITTEN_NUMERIC(length));
+
+	packer->used = write_numeric(start, data, length) - packer->buffer;
 }
 
 /*
@@ -561,117 +604,149 @@ pack_numeric(SyncstatePacker *packer, const char *data, Size length)
  *	d	a number, as numeric
  *	t f n	true, false, null
  */
-static void pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container);
+static char *write_jsonb_container(char *out, const char *container, int depth);
 
-static void
-pack_jsonb_entry(SyncstatePacker *packer, JEntry entry, const char *base, uint32 offset, uint32 length)
+/* A value with a short length word may be anywhere: no word of it is aligned. */
+static inline uint32
+native32(const char *in)
 {
-	if (JBE_ISSTRING(entry))
-	{
-		pack_tag(packer, 's');
-		pack_bytes(packer, base + offset, length);
-	}
-	else if (JBE_ISNUMERIC(entry))
-	{
-		const struct varlena *number = (const struct varlena *) (base + INTALIGN(offset));
+	uint32		value;
 
-		pack_tag(packer, 'd');
-		pack_numeric(packer, VARDATA_ANY(number), VARSIZE_ANY_EXHDR(number));
-	}
-	else if (JBE_ISBOOL_TRUE(entry))
-		pack_tag(packer, 't');
-	else if (JBE_ISBOOL_FALSE(entry))
-		pack_tag(packer, 'f');
-	else if (JBE_ISNULL(entry))
-		pack_tag(packer, 'n');
-	else
-		pack_jsonb_container(packer, (const JsonbContainer *) (base + INTALIGN(offset)));
+	memcpy(&value, in, sizeof(value));
+	return value;
 }
 
-static void
-pack_jsonb_array(SyncstatePacker *packer, const JsonbContainer *container)
+static inline char *
+write_string(char *out, const char *string, uint32 length)
 {
-	uint32		n = JsonContainerSize(container);
-	const char *base = (const char *) &container->children[n];
+	store32(out, length);
+	out += sizeof(uint32);
+	copy_bytes(out, string, length);
+	return out + length;
+}
+
+/* The number itself is a value with a length word of its own. */
+static inline char *
+write_jsonb_number(char *out, const char *number, const char *end)
+{
+	*out++ = 'd';
+	number += VARATT_IS_1B(number) ? VARHDRSZ_SHORT : VARHDRSZ;
+	return write_numeric(out, number, end - number);
+}
+
+static inline char *
+write_jsonb_entry(char *out, JEntry entry, const char *base, uint32 offset, uint32 end, int depth)
+{
+	switch (entry & JENTRY_TYPEMASK)
+	{
+		case JENTRY_ISSTRING:
+			*out++ = 's';
+			return write_string(out, base + offset, end - offset);
+		case JENTRY_ISNUMERIC:
+			return write_jsonb_number(out, base + INTALIGN(offset), base + end);
+		case JENTRY_ISBOOL_TRUE:
+			*out++ = 't';
+			return out;
+		case JENTRY_ISBOOL_FALSE:
+			*out++ = 'f';
+			return out;
+		case JENTRY_ISNULL:
+			*out++ = 'n';
+			return out;
+		default:
+			return write_jsonb_container(out, base + INTALIGN(offset), depth + 1);
+	}
+}
+
+static char *
+write_jsonb_array(char *out, const char *entries, uint32 n, bool scalar, int depth)
+{
+	const char *base = entries + (Size) n * sizeof(JEntry);
 	uint32		offset = 0;
 
 	/* A scalar is kept as an array of one, which is flagged. */
-	pack_tag(packer, JsonContainerIsScalar(container) ? 'S' : 'a');
-	pack_uint32(packer, n);
+	*out++ = scalar ? 'S' : 'a';
+	store32(out, n);
+	out += sizeof(uint32);
 	for (uint32 i = 0; i < n; i++)
 	{
+		JEntry		entry = native32(entries + i * sizeof(JEntry));
 		uint32		end = offset;
 
-		JBE_ADVANCE_OFFSET(end, container->children[i]);
-		pack_jsonb_entry(packer, container->children[i], base, offset, end - offset);
+		JBE_ADVANCE_OFFSET(end, entry);
+		out = write_jsonb_entry(out, entry, base, offset, end, depth);
 		offset = end;
 	}
+	return out;
 }
 
-static void
-pack_jsonb_object(SyncstatePacker *packer, const JsonbContainer *container)
+static char *
+write_jsonb_object(char *out, const char *keys, uint32 n, int depth)
 {
-	uint32		n = JsonContainerSize(container);
-	const JEntry *keys = container->children;
-	const JEntry *values = container->children + n;
-	const char *base = (const char *) &container->children[2 * n];
+	const char *values = keys + (Size) n * sizeof(JEntry);
+	const char *base = values + (Size) n * sizeof(JEntry);
 	uint32		key_offset = 0;
 	uint32		value_offset = 0;
 
-	pack_tag(packer, 'o');
-	pack_uint32(packer, n);
+	*out++ = 'o';
+	store32(out, n);
+	out += sizeof(uint32);
 
 	/* All keys come before all values. */
 	for (uint32 i = 0; i < n; i++)
-		JBE_ADVANCE_OFFSET(value_offset, keys[i]);
+		JBE_ADVANCE_OFFSET(value_offset, native32(keys + i * sizeof(JEntry)));
 	for (uint32 i = 0; i < n; i++)
 	{
+		JEntry		value = native32(values + i * sizeof(JEntry));
 		uint32		key_end = key_offset;
 		uint32		value_end = value_offset;
 
-		JBE_ADVANCE_OFFSET(key_end, keys[i]);
-		pack_bytes(packer, base + key_offset, key_end - key_offset);
+		JBE_ADVANCE_OFFSET(key_end, native32(keys + i * sizeof(JEntry)));
+		out = write_string(out, base + key_offset, key_end - key_offset);
 		key_offset = key_end;
 
-		JBE_ADVANCE_OFFSET(value_end, values[i]);
-		pack_jsonb_entry(packer, values[i], base, value_offset, value_end - value_offset);
+		JBE_ADVANCE_OFFSET(value_end, value);
+		out = write_jsonb_entry(out, value, base, value_offset, value_end, depth);
 		value_offset = value_end;
 	}
+	return out;
 }
 
-static void
-pack_jsonb_container(SyncstatePacker *packer, const JsonbContainer *container)
+static char *
+write_jsonb_container(char *out, const char *container, int depth)
 {
-	CHECK_FOR_INTERRUPTS();
-	check_stack_depth();
-	if (JsonContainerIsObject(container))
-		pack_jsonb_object(packer, container);
-	else
-		pack_jsonb_array(packer, container);
-}
+	uint32		header = native32(container);
+	const char *entries = container + offsetof(JsonbContainer, children);
 
-/* Containers and numbers in them are aligned to the beginning of the value. */
-static void
-pack_jsonb(SyncstatePacker *packer, struct varlena *value)
-{
-	Size		length = VARSIZE_ANY_EXHDR(value);
-	const char *data = VARDATA_ANY(value);
-
-	if (VARATT_IS_SHORT(value))
+	/* A frame is small, so it does to look now and then. */
+	if (unlikely(depth % 8 == 7))
 	{
-		if (packer->scratch_size < length)
-		{
-			packer->scratch_size = Max(length, 256);
-			packer->scratch = MemoryContextAlloc(packer->context, packer->scratch_size);
-		}
-		memcpy(packer->scratch, data, length);
-		data = packer->scratch;
+		CHECK_FOR_INTERRUPTS();
+		check_stack_depth();
 	}
-	pack_tag(packer, TAG_JSONB);
-	pack_jsonb_container(packer, (const JsonbContainer *) data);
+	if (header & JB_FOBJECT)
+		return write_jsonb_object(out, entries, header & JB_CMASK, depth);
+	return write_jsonb_array(out, entries, header & JB_CMASK, (header & JB_FSCALAR) != 0, depth);
 }
 
+/*
+ * The most bytes that a jsonb of so many bytes is written as: one or two more for
+ * a node than the four that it has of its own there, besides its bytes.
+ */
+#define WRITTEN_JSONB(length) (2 * (length) + 16)
+
 static void
+pack_jsonb(SyncstatePacker *packer, const char *data, Size length)
+{
+	char	   *out = append(packer, 1 + WRITTEN_JSONB(length));
+
+	*out++ = TAG_JSONB;
+	out = write_jsonb_container(out, data, 0);
+	Assert(out <= packer->buffer + packer->used);
+	packer->used = out - packer->buffer;
+}
+
+static inline void
 pack_or_null(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value, bool isnull)
 {
 	if (isnull)
@@ -861,7 +936,7 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 			pack_tagged_bytes(packer, TAG_JSON, bytes, length);
 			break;
 		case KIND_JSONB:
-			pack_jsonb(packer, value);
+			pack_jsonb(packer, bytes, length);
 			break;
 		default:
 			Assert(kind == KIND_NUMERIC);
@@ -999,6 +1074,7 @@ syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int
 	for (int i = from; i < to; i++)
 		pack_or_null(packer, &packer->columns[i], values[i].value, values[i].isnull);
 }
+
 
 /* ----------------------------------------------------------------- hashes */
 

@@ -53,8 +53,6 @@ typedef struct SyncstatePacker
 	char	   *buffer;
 	Size		used;
 	Size		size;
-	char	   *scratch;		/* for values that must be aligned */
-	Size		scratch_size;
 	const char *last_pointer;	/* see prefetch_next_row() */
 } SyncstatePacker;
 

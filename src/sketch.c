@@ -34,9 +34,6 @@
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "digest.h"
 #include "sketch.h"
 #include "syncstate.h"
@@ -49,7 +46,6 @@ PG_FUNCTION_INFO_V1(syncstate_sketch_final);
 PG_FUNCTION_INFO_V1(sync_sketch_diff);
 
 #define PLACES 4				/* cells that an element is in */
-#define CHECK_SEED UINT64CONST(0x73796e637374)
 
 typedef struct Element
 {
@@ -85,20 +81,32 @@ typedef struct Derived
 	uint64		check;
 } Derived;
 
-static Derived
+/* The finalizer of MurmurHash3 (A. Appleby, public domain): each bit depends on all. */
+static inline uint64
+mix(uint64 x)
+{
+	x ^= x >> 33;
+	x *= UINT64CONST(0xff51afd7ed558ccd);
+	x ^= x >> 33;
+	x *= UINT64CONST(0xc4ceb9fe1a85ec53);
+	return x ^ (x >> 33);
+}
+
+/*
+ * Three words that know nothing of each other: the parts of an element are good
+ * hashes already, so it takes little; but no sum of elements may look like one.
+ */
+static inline Derived
 derive(const Element *element, uint32 ncells)
 {
-	char		bytes[SYNCSTATE_HASH_LENGTH + sizeof(uint64)];
-	XXH128_hash_t hash;
+	uint64		first = mix(element->key.low + element->row * UINT64CONST(0x9e3779b97f4a7c15));
+	uint64		second = mix(element->key.high ^ (element->row * UINT64CONST(0xd1b54a32d192ed03)));
 	Derived		derived;
 
-	syncstate_store_uint64(syncstate_store_hash(bytes, element->key), element->row);
-	hash = XXH3_128bits(bytes, sizeof(bytes));
-	derived.check = XXH3_64bits_withSeed(bytes, sizeof(bytes), CHECK_SEED);
-
+	derived.check = mix((element->key.low * UINT64CONST(0xaef17502108ef2d9)) ^ (element->key.high + element->row));
 	for (int i = 0; i < PLACES; i++)
 	{
-		uint64		word = i < 2 ? hash.low64 : hash.high64;
+		uint64		word = i < 2 ? first : second;
 		uint32		bits = (uint32) (i % 2 == 0 ? word : word >> 32);
 		uint32		place = (uint32) (((uint64) bits * ncells) >> 32);
 

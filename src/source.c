@@ -109,7 +109,7 @@ syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_SOURCE, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	bool		found = false;
 
 	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -436,35 +436,39 @@ digest_query(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, L
 }
 
 /* The digest of a side, by reading its rows. */
-text *
+SyncstateDigest
 syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
 {
 	List	   *columns = syncstate_source_columns(source);
 
 	syncstate_require_columns(source, side, columns);
 	syncstate_run_query(source, side, digest_query(fcinfo, source, side, columns), 0, NULL, NULL);
-	return DatumGetTextPP(syncstate_result(0, 1).value);
+	return syncstate_parse_digest(DatumGetTextPP(syncstate_result(0, 1).value));
 }
 
 /* The digest of a side: as its triggers keep it if that counts, else by reading its rows. */
-text *
-syncstate_measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
+static SyncstateDigest
+measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
 {
 	SyncstateDigest digest;
 
 	if (side == SIDE_LOCAL && syncstate_tracked_digest(source, syncstate_source_columns(source), &digest))
-		return syncstate_digest_text(&digest);
+		return digest;
 	return syncstate_scan_digest(fcinfo, source, side);
 }
 
 /*
  * Measures both sides of a key that has a source, as if the caller had observed
  * them; false if it has none.  By the active snapshot; connected to SPI.
+ *
+ * A side without rows is absent: what has never been copied is to be pushed, not
+ * in conflict with nothing; and who deletes all rows deletes the content.
  */
 bool
 syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed)
 {
 	SyncstateSource source;
+	SyncstateDigest digest;
 
 	if (syncstate_table_is_empty(TABLE_SOURCE) ||
 		!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source))
@@ -473,7 +477,9 @@ syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserv
 	{
 		if (!OidIsValid(source.relid[side]))
 			continue;
-		observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_measure(fcinfo, &source, side)));
+		digest = measure(fcinfo, &source, side);
+		if (digest.rows != 0)
+			observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_digest_text(&digest)));
 		observed->given[side] = true;
 	}
 	return true;

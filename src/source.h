@@ -40,8 +40,7 @@ extern char *syncstate_source_table(const SyncstateSource *source, int side);
 extern char *syncstate_column_list(List *columns, const char *format);
 extern void syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 								int nargs, Oid *argtypes, const NullableDatum *args);
-extern text *syncstate_measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
-extern text *syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
+extern SyncstateDigest syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
 extern bool syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed);
 
 /* track.c */

@@ -528,7 +528,7 @@ scan_table(Tracker *tracker, Relation rel)
 	SyncstateDigest digest = {0};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	MemoryContext per_row = AllocSetContextCreate(CurrentMemoryContext, "syncstate row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(per_row);
 
@@ -827,7 +827,7 @@ noted_signature(const SyncstateSource *source, Snapshot snapshot)
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	char	   *result = NULL;
 	bool		isnull;
 
@@ -849,7 +849,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 {
 	Relation	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock), NoLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	TableScanDesc scan = syncstate_beginscan(rel, snapshot);
 	bool		whole = true;
 
 	memset(digest, 0, sizeof(SyncstateDigest));
@@ -970,25 +970,8 @@ typedef struct Verification
 {
 	bool		counted;		/* did the sum count? */
 	SyncstateDigest tracked;	/* the sum, if so */
-	text	   *measured;
+	SyncstateDigest measured;
 } Verification;
-
-/* Parses what syncstate_digest_text() wrote. */
-static SyncstateDigest
-parse_digest(text *digest)
-{
-	SyncstateDigest result;
-	unsigned long long high;
-	unsigned long long low;
-	long long rows;
-
-	if (sscanf(text_to_cstring(digest), "%16llx%16llx:%lld", &high, &low, &rows) != 3)
-		elog(ERROR, "malformed digest");
-	result.sum.high = high;
-	result.sum.low = low;
-	result.rows = rows;
-	return result;
-}
 
 /*
  * Compares the sum with the rows by one snapshot, the latest, and sets the sum
@@ -1028,7 +1011,7 @@ verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
 
 	v.counted = noted != NULL && strcmp(noted, now) == 0;
 	v.tracked = sum;
-	correction = parse_digest(v.measured);
+	correction = v.measured;
 	digest_subtract(&correction, &sum);
 	digest_add(&pending_delta(&source->id)->digest, &correction);
 	{
@@ -1074,7 +1057,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 }
 
 static void
-push_pair(JsonbParseState **state, const char *name, JsonbValue value)
+push_pair(JsonbInState *state, const char *name, JsonbValue value)
 {
 	JsonbValue	key = {.type = jbvString};
 
@@ -1100,17 +1083,18 @@ text_value(text *value)
 static Jsonb *
 verification_json(text *type_key, const Verification *v)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 	text	   *tracked = v->counted ? syncstate_digest_text(&v->tracked) : NULL;
 	JsonbValue	valid = {.type = jbvBool};
 
-	valid.val.boolean = v->counted && syncstate_same_text(tracked, v->measured);
+	valid.val.boolean = v->counted && digest_equal(&v->tracked, &v->measured);
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_pair(&state, "type_key", text_value(type_key));
 	push_pair(&state, "valid", valid);
 	push_pair(&state, "tracked", text_value(tracked));
-	push_pair(&state, "measured", text_value(v->measured));
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	push_pair(&state, "measured", text_value(syncstate_digest_text(&v->measured)));
+	pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /*

@@ -110,8 +110,9 @@ INSERT INTO t.plan VALUES
           ->  Limit
                 ->  Index Only Scan using sync_state_pkey on sync_state s
                       Index Cond: (type_key = t.type_key)');
+-- From 16 on the parameters are told as well.
 CREATE FUNCTION t.plans(told text) RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT btrim(regexp_replace(regexp_replace(p, '^[^\n]*\n', ''), ' *\(cost=[^)]*\)', '', 'g'), E'\n')
+	SELECT btrim(regexp_replace(regexp_replace(p, '^[^\n]*\n(Query Parameters: [^\n]*\n)?', ''), ' *\(cost=[^)]*\)', '', 'g'), E'\n')
 	  FROM regexp_split_to_table(told, 'NOTICE:  duration: [^\n]*\n') AS p WHERE p LIKE 'Query Text: SELECT t.changed_xid,%' $$;
 \setenv PGDATABASE syncstate_t_index
 \setenv CURSOR :loaded

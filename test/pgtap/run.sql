@@ -7,7 +7,7 @@ SET LOCAL application_name = 'tests';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(186);
+SELECT plan(188);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -299,6 +299,14 @@ SELECT is((sync_state_fail('c8', t.run('c8'))).sync_status, 'failed', 'it fails 
 UPDATE syncstate.sync_run SET finished_at = finished_at - interval '4 minutes' WHERE type_key = 'c8' AND run_number = 2;
 SELECT is(t.claim(10), '{}', 'four minutes ago is not long enough');
 UPDATE syncstate.sync_run SET finished_at = finished_at - interval '2 minutes' WHERE type_key = 'c8' AND run_number = 2;
+-- From 17 on an interval may be infinite.
+SELECT current_setting('server_version_num')::int >= 170000 AS infinite \gset
+\if :infinite
+SELECT is(t.claim(10, retry_after => 'infinity'), '{}', 'six are not for who never retries');
+SELECT throws_ok($$ SELECT t.claim(10, retry_after => '-infinity') $$, '22023', NULL, 'nor can time be waited for backwards, for ever');
+\else
+SELECT skip('no infinite intervals', 2);
+\endif
 SELECT is(t.claim(10), '{c8}', 'six are; the end of the latest run counts');
 SELECT is(t.end_lease('c8') || t.end_lease('c1'), 'syncingsyncing', 'two of the claimed runs are interrupted');
 SELECT results_eq($$ SELECT type_key, run_number, owner, outcome FROM sync_state_claim(10, owner => 'pool', lease => '1 minute') $$,
