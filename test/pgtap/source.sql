@@ -147,8 +147,8 @@ SELECT is(sync_state_observe('article')->>'detail', 'unchanged', '... observed, 
 SELECT ok(last_synced_hash = t.local('article') AND sync_status = 'in_sync' AND conflict_status = 'none', '... and the conflict is gone') FROM sync_state_get('article');
 SELECT is((SELECT resolution FROM syncstate.sync_conflict), 'vanished', '... as vanished');
 DELETE FROM t.here;
-SELECT is(t.local('article'), repeat('0', 32) || ':0', 'an empty table has a digest; it is not absent');
-SELECT is(t.next('article'), 'PUSH edit', '... so that emptying it is an edit');
+SELECT is(t.local('article'), NULL, 'a table without rows is absent');
+SELECT is(t.next('article'), 'PUSH delete', '... so that emptying it deletes the content');
 INSERT INTO t.here (id, title, body) SELECT id, title, body FROM t.there;
 SELECT is(t.next('article'), 'NO_CHANGE unchanged', 'filled again');
 
