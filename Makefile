@@ -104,7 +104,7 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed
+PARTS = feed diff
 soak:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
