@@ -23,6 +23,8 @@ OBJS = \
 	src/diff.o \
 	src/digest.o \
 	src/feed.o \
+	src/hash.o \
+	src/hash_avx2.o \
 	src/import.o \
 	src/mark.o \
 	src/notify.o \
@@ -51,7 +53,7 @@ PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
 PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # Hashing rows is all loops; and xxHash asks for it.
-src/pack.o src/sketch.o: CFLAGS += -O3
+src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += -O3
 
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)/test

@@ -16,10 +16,9 @@
  * without such a function, or whose values are OIDs, which mean another object
  * in another database, is refused.
  *
- * The bytes are hashed in one go with XXH3 (128 bits) of the xxHash library,
- * https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md.  It finds
- * what differs by accident; it does not withstand somebody who looks for rows
- * of equal hash.
+ * The bytes are hashed in one go with XXH3 (128 bits), see hash.c.  It finds what
+ * differs by accident; it does not withstand somebody who looks for rows of equal
+ * hash.
  *
  * Text is packed in UTF-8, whatever the database's encoding (SQL_ASCII has none), so
  * that two databases can be compared.
@@ -53,9 +52,6 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "pack.h"
 #include "syncstate.h"
@@ -106,6 +102,8 @@ typedef enum Kind
 	KIND_BYTEA,
 	KIND_JSON,
 	KIND_JSONB,
+	KIND_CONVERTED_TEXT,		/* text and jsonb of a database that is not in UTF-8 */
+	KIND_CONVERTED_JSONB,
 	KIND_UUID,
 	KIND_DATE,
 	KIND_TIME,
@@ -142,7 +140,7 @@ struct SyncstateTypePacker
 	char	   *name;
 };
 
-static void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
+static inline void pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value);
 
 /* ------------------------------------------------------------------ types */
 
@@ -270,6 +268,10 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 	Oid			element;
 
 	t->kind = kind_of_builtin(t->type);
+	if (packer->converts && t->kind == KIND_TEXT)
+		t->kind = KIND_CONVERTED_TEXT;
+	if (packer->converts && t->kind == KIND_JSONB)
+		t->kind = KIND_CONVERTED_JSONB;
 	if (t->kind != KIND_UNKNOWN)
 		return;
 	if (is_object_identifier(t->type))
@@ -981,11 +983,16 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 {
 	const char *bytes = VARDATA_ANY(value);
 	Size		length = VARSIZE_ANY_EXHDR(value);
+	Jsonb	   *jsonb;
 
 	switch (kind)
 	{
-		case KIND_TEXT:
+		case KIND_CONVERTED_TEXT:
 			pack_text(packer, TAG_TEXT, bytes, length);
+			break;
+		case KIND_CONVERTED_JSONB:
+			jsonb = jsonb_in_utf8(DatumGetJsonbP(PointerGetDatum(value)));
+			pack_jsonb(packer, VARDATA(jsonb), VARSIZE(jsonb) - VARHDRSZ);
 			break;
 		case KIND_BPCHAR:
 			pack_text(packer, TAG_TEXT, bytes, bpchartruelen(unconstify(char *, bytes), (int) length));
@@ -995,16 +1002,6 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 			break;
 		case KIND_JSON:
 			pack_text(packer, TAG_JSON, bytes, length);
-			break;
-		case KIND_JSONB:
-			if (unlikely(packer->converts))
-			{
-				Jsonb	   *jsonb = jsonb_in_utf8(DatumGetJsonbP(PointerGetDatum(value)));
-
-				bytes = VARDATA(jsonb);
-				length = VARSIZE(jsonb) - VARHDRSZ;
-			}
-			pack_jsonb(packer, bytes, length);
 			break;
 		default:
 			Assert(kind == KIND_NUMERIC);
@@ -1043,26 +1040,15 @@ pack_uuid(SyncstatePacker *packer, const pg_uuid_t *uuid)
 	memcpy(out + 1, uuid->data, UUID_LEN);
 }
 
-static void
-pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+/* Values of the kinds that pack_value() leaves to us. */
+static pg_noinline void
+pack_other_kind(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 {
-	if (unlikely(type->kind == KIND_UNKNOWN))
-		set_up_type(packer, type);
-
 	switch (type->kind)
 	{
-		case KIND_BOOL:
-			pack_tag(packer, TAG_BOOL);
-			pack_tag(packer, DatumGetBool(value) ? 1 : 0);
-			break;
-		case KIND_INT2:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt16(value));
-			break;
-		case KIND_INT4:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt32(value));
-			break;
-		case KIND_INT8:
-			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetInt64(value));
+		case KIND_UNKNOWN:
+			set_up_type(packer, type);
+			pack_value(packer, type, value);
 			break;
 		case KIND_OID:
 			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetObjectId(value));
@@ -1074,11 +1060,11 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 			pack_float(packer, DatumGetFloat8(value));
 			break;
 		case KIND_NUMERIC:
-		case KIND_TEXT:
+		case KIND_CONVERTED_TEXT:
+		case KIND_CONVERTED_JSONB:
 		case KIND_BPCHAR:
 		case KIND_BYTEA:
 		case KIND_JSON:
-		case KIND_JSONB:
 			pack_varlena(packer, type->kind, PG_DETOAST_DATUM_PACKED(value));
 			break;
 		case KIND_CSTRING:
@@ -1105,12 +1091,6 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 		case KIND_TIMETZ:
 			pack_timetz(packer, DatumGetTimeTzADTP(value));
 			break;
-		case KIND_TIMESTAMP:
-			pack_tagged64(packer, TAG_TIMESTAMP, (uint64) DatumGetTimestamp(value));
-			break;
-		case KIND_TIMESTAMPTZ:
-			pack_tagged64(packer, TAG_TIMESTAMPTZ, (uint64) DatumGetTimestampTz(value));
-			break;
 		case KIND_INTERVAL:
 			pack_interval(packer, DatumGetIntervalP(value));
 			break;
@@ -1129,8 +1109,49 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 		case KIND_OTHER:
 			pack_other(packer, type, value);
 			break;
-		case KIND_UNKNOWN:
+		default:
 			Assert(false);
+			break;
+	}
+}
+
+/* The kinds that most columns are of; nothing here needs a frame to speak of. */
+static inline void
+pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
+{
+	struct varlena *varlena;
+
+	switch (type->kind)
+	{
+		case KIND_TEXT:
+			varlena = PG_DETOAST_DATUM_PACKED(value);
+			pack_tagged_bytes(packer, TAG_TEXT, VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena));
+			break;
+		case KIND_JSONB:
+			varlena = PG_DETOAST_DATUM_PACKED(value);
+			pack_jsonb(packer, VARDATA_ANY(varlena), VARSIZE_ANY_EXHDR(varlena));
+			break;
+		case KIND_INT8:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) DatumGetInt64(value));
+			break;
+		case KIND_INT4:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt32(value));
+			break;
+		case KIND_INT2:
+			pack_tagged64(packer, TAG_INTEGER, (uint64) (int64) DatumGetInt16(value));
+			break;
+		case KIND_TIMESTAMPTZ:
+			pack_tagged64(packer, TAG_TIMESTAMPTZ, (uint64) DatumGetTimestampTz(value));
+			break;
+		case KIND_TIMESTAMP:
+			pack_tagged64(packer, TAG_TIMESTAMP, (uint64) DatumGetTimestamp(value));
+			break;
+		case KIND_BOOL:
+			pack_tag(packer, TAG_BOOL);
+			pack_tag(packer, DatumGetBool(value) ? 1 : 0);
+			break;
+		default:
+			pack_other_kind(packer, type, value);
 			break;
 	}
 }
@@ -1149,9 +1170,7 @@ syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int
 SyncstateHash
 syncstate_packed_hash(const SyncstatePacker *packer)
 {
-	XXH128_hash_t hash = XXH3_128bits(packer->buffer, packer->used);
-
-	return (SyncstateHash){.low = hash.low64, .high = hash.high64};
+	return syncstate_hash_bytes(packer->buffer, packer->used);
 }
 
 /* The hash of one whole row. */

@@ -10,14 +10,7 @@
 
 #include "fmgr.h"
 
-/* A 128-bit number: a hash, or a sum of hashes modulo 2^128. */
-typedef struct SyncstateHash
-{
-	uint64		low;
-	uint64		high;
-} SyncstateHash;
-
-#define SYNCSTATE_HASH_LENGTH 16
+#include "hash.h"
 
 static inline void
 syncstate_hash_add(SyncstateHash *sum, SyncstateHash hash)

@@ -19,6 +19,7 @@
  *	feed.c		the change feed
  *	notify.c	telling listeners of changes
  *	touch.c		the triggers of sync_state
+ *	hash.c		XXH3 of bytes; hash_avx2.c, with wider registers
  *	pack.c		rows as bytes, and their hashes
  *	digest.c	fingerprints of rows: sync_row_hash, sync_digest
  *	sketch.c	sketches of rows, from which differences can be read
