@@ -47,7 +47,8 @@ typedef struct Difference
 {
 	bytea	   *key_hash;
 	Datum		key;			/* jsonb */
-	text	   *digest[2];		/* of its rows on each side; NULL: there are none */
+	bool		here[2];		/* has this side rows of it? */
+	text	   *digest[2];		/* of those; may be left out if both sides have some */
 } Difference;
 
 /* What the statements of a source are put together from. */
@@ -59,6 +60,7 @@ typedef struct DiffJob
 	char	   *table[2];
 	List	   *columns;
 	List	   *key;
+	List	   *rest;			/* columns that are not of the key */
 
 	/* The result. */
 	int64		ndifferences;
@@ -68,6 +70,8 @@ typedef struct DiffJob
 static void
 begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
 {
+	ListCell   *cell;
+
 	memset(job, 0, sizeof(DiffJob));
 	job->fcinfo = fcinfo;
 	job->source = *source;
@@ -79,6 +83,11 @@ begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
 	job->schema = syncstate_function_schema(fcinfo);
 	job->columns = syncstate_source_columns(source);
 	job->key = syncstate_source_key(source);
+	foreach(cell, job->columns)
+	{
+		if (!syncstate_has_column(job->key, lfirst(cell)))
+			job->rest = lappend(job->rest, lfirst(cell));
+	}
 	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
 	{
 		syncstate_require_columns(source, side, job->columns);
@@ -92,10 +101,9 @@ begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
 static bytea *
 sketch_side(DiffJob *job, int side, int cells)
 {
-	char	   *query = psprintf("SELECT %s.sync_sketch(%d, %d, %s, %s) FROM %s AS x",
+	char	   *query = psprintf("SELECT %s.sync_sketch(%d, %d, %s) FROM %s AS x",
 								 job->schema, cells, list_length(job->key),
-								 syncstate_column_list(job->key, "x.%s"),
-								 syncstate_column_list(job->columns, "x.%s"),
+								 syncstate_column_list(list_concat_copy(job->key, job->rest), "x.%s"),
 								 job->table[side]);
 
 	syncstate_run_query(&job->source, side, query, 0, NULL, NULL);
@@ -183,16 +191,24 @@ key_columns(DiffJob *job, const char *alias, bool define)
 }
 
 /*
- * A side's keys (k0 ...) with the digest of their rows (d); condition: which, or
- * "".  A foreign server does the grouping.
+ * A side's keys (k0 ...), their hashes (h) and the digests of their rows (d);
+ * condition: which, as a list of hashes, or "".  A foreign server does the
+ * grouping.
+ *
+ * By the hash as well as by the columns, whose equality may be coarser: where
+ * 'a' = 'A' by a collation, they are two keys to us.
  */
 static char *
 grouped_side(DiffJob *job, int side, const char *condition)
 {
-	return psprintf("SELECT %s, %s.sync_digest(%s) AS d FROM %s AS x%s GROUP BY %s",
-					key_columns(job, "x", true), job->schema,
-					syncstate_column_list(job->columns, "x.%s"), job->table[side], condition,
-					syncstate_column_list(job->key, "x.%s"));
+	char	   *columns = syncstate_column_list(job->key, "x.%s");
+	char	   *hash = psprintf("%s.sync_row_hash(%s)", job->schema, columns);
+
+	return psprintf("(SELECT %s, %s AS h, %s.sync_digest(%s) AS d FROM %s AS x%s%s%s GROUP BY %s, %s OFFSET 0)",
+					key_columns(job, "x", true), hash, job->schema,
+					syncstate_column_list(job->columns, "x.%s"), job->table[side],
+					condition[0] == '\0' ? "" : " WHERE ", condition[0] == '\0' ? "" : hash, condition,
+					columns, hash);
 }
 
 static int
@@ -210,23 +226,25 @@ find_difference(DiffJob *job, Datum key_hash)
 	return bsearch(&wanted, job->differences, job->ndifferences, sizeof(Difference), compare_differences);
 }
 
-/* Looks up the keys that one side has, of those found by their hash. */
+/*
+ * Looks up keys on one side by their hashes, with the digests of their rows.  A
+ * key of which a sketch told only one side has to be asked for on the other side
+ * as well: where keys are not unique, one row of it may be the same on both.
+ */
 static void
 look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
 {
 	NullableDatum *hashes = palloc_array(NullableDatum, diff->nkeys + 1);
 	Oid			argtypes[] = {BYTEAARRAYOID};
-	char	   *row_hash = psprintf("%s.sync_row_hash(%s)", job->schema, syncstate_column_list(job->key, "x.%s"));
 	NullableDatum wanted;
 	int			n = 0;
 
 	for (int i = 0; i < diff->nkeys; i++)
 	{
 		const SyncstateSketchKey *key = &diff->keys[i];
-		bool		here = side == SIDE_LOCAL ? key->in_a : key->in_b;
 
-		/* A key of both sides is the same on both. */
-		if (here && (all || side == SIDE_LOCAL || !key->in_a))
+		/* What a key of both sides is called, one of them knows. */
+		if (all || side == SIDE_LOCAL || !key->in_a || !key->in_b)
 			hashes[n++] = syncstate_datum(PointerGetDatum(job->differences[i].key_hash));
 	}
 	if (n == 0)
@@ -234,9 +252,8 @@ look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
 
 	wanted = syncstate_datum(syncstate_array(hashes, n, BYTEAOID));
 	syncstate_run_query(&job->source, side,
-						psprintf("SELECT %s, %s.sync_row_hash(%s), g.d FROM (%s OFFSET 0) AS g",
-								 key_object(job, "g"), job->schema, key_columns(job, "g", false),
-								 grouped_side(job, side, psprintf(" WHERE %s OPERATOR(pg_catalog.=) ANY ($1)", row_hash))),
+						psprintf("SELECT %s, g.h, g.d FROM %s AS g", key_object(job, "g"),
+								 grouped_side(job, side, " OPERATOR(pg_catalog.=) ANY ($1)")),
 						1, argtypes, &wanted);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
@@ -245,7 +262,33 @@ look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
 		if (difference == NULL)
 			continue;
 		difference->key = syncstate_result(row, 1).value;
+		difference->here[side] = true;
 		difference->digest[side] = DatumGetTextPP(syncstate_result(row, 3).value);
+	}
+}
+
+/*
+ * What a sketch told of must be found, or the other server did not look at the
+ * same rows twice.
+ */
+static void
+check_looked_up(const DiffJob *job, const SyncstateSketchDiff *diff, bool all)
+{
+	for (int i = 0; i < diff->nkeys; i++)
+	{
+		const SyncstateSketchKey *key = &diff->keys[i];
+		Difference *difference = &job->differences[i];
+
+		/* Only one of them was asked. */
+		if (!all && key->in_a && key->in_b)
+			difference->here[SIDE_REMOTE] = true;
+
+		if ((key->in_a && !difference->here[SIDE_LOCAL]) || (key->in_b && !difference->here[SIDE_REMOTE]))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("rows of \"%s\" changed while they were compared", text_to_cstring(job->source.type_key)),
+					 errdetail("A foreign server does not keep one snapshot for a transaction."),
+					 errhint("Call the function again.")));
 	}
 }
 
@@ -256,20 +299,13 @@ look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
 static void
 resolve_keys(DiffJob *job, const SyncstateSketchDiff *diff, bool all)
 {
-	text	   *some = cstring_to_text("");
-
 	job->ndifferences = diff->nkeys;
 	job->differences = palloc0_array(Difference, diff->nkeys + 1);
 	for (int i = 0; i < diff->nkeys; i++)
-	{
-		Difference *difference = &job->differences[i];
-
-		difference->key_hash = hash_bytes(diff->keys[i].key);
-		difference->digest[SIDE_LOCAL] = diff->keys[i].in_a ? some : NULL;
-		difference->digest[SIDE_REMOTE] = diff->keys[i].in_b ? some : NULL;
-	}
+		job->differences[i].key_hash = hash_bytes(diff->keys[i].key);
 	look_up_keys(job, SIDE_LOCAL, diff, all);
 	look_up_keys(job, SIDE_REMOTE, diff, all);
+	check_looked_up(job, diff, all);
 }
 
 /* -------------------------------------------------------------------- lists */
@@ -280,13 +316,11 @@ diff_by_lists(DiffJob *job)
 	char	   *side[2];
 
 	for (int i = SIDE_LOCAL; i <= SIDE_REMOTE; i++)
-		side[i] = psprintf("(SELECT %s, g.d, %s.sync_row_hash(%s) AS h FROM (%s OFFSET 0) AS g)",
-						   key_columns(job, "g", false), job->schema, key_columns(job, "g", false),
-						   grouped_side(job, i, ""));
+		side[i] = grouped_side(job, i, "");
 	syncstate_run_query(&job->source, SIDE_REMOTE,
 						psprintf("SELECT CASE WHEN l.h IS NULL THEN %s ELSE %s END, COALESCE(l.h, r.h), l.d, r.d"
 								 " FROM %s AS l FULL JOIN %s AS r ON l.h OPERATOR(pg_catalog.=) r.h"
-								 " WHERE (l.d OPERATOR(pg_catalog.=) r.d) IS NOT TRUE",
+								 " WHERE (l.d COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) r.d) IS NOT TRUE",
 								 key_object(job, "r"), key_object(job, "l"), side[0], side[1]),
 						0, NULL, NULL);
 
@@ -300,6 +334,8 @@ diff_by_lists(DiffJob *job)
 
 		difference->key = syncstate_result(i, 1).value;
 		difference->key_hash = DatumGetByteaPP(syncstate_result(i, 2).value);
+		difference->here[SIDE_LOCAL] = !local.isnull;
+		difference->here[SIDE_REMOTE] = !remote.isnull;
 		difference->digest[SIDE_LOCAL] = local.isnull ? NULL : DatumGetTextPP(local.value);
 		difference->digest[SIDE_REMOTE] = remote.isnull ? NULL : DatumGetTextPP(remote.value);
 	}
@@ -316,21 +352,6 @@ find_differences(DiffJob *job, bool digests)
 		resolve_keys(job, &diff, digests);
 	else
 		diff_by_lists(job);
-}
-
-/*
- * A key that a sketch told of and that no row has: the other server did not look
- * at the same rows twice.
- */
-static void
-check_looked_up(const DiffJob *job, const Difference *difference)
-{
-	if (difference->key == (Datum) 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("rows of \"%s\" changed while they were compared", text_to_cstring(job->source.type_key)),
-				 errdetail("The foreign server does not keep one snapshot for a transaction."),
-				 errhint("Call the function again.")));
 }
 
 /*
@@ -357,10 +378,9 @@ sync_source_diff(PG_FUNCTION_ARGS)
 		bool		nulls[2] = {false, false};
 
 		CHECK_FOR_INTERRUPTS();
-		check_looked_up(&job, d);
 		values[0] = d->key;
-		values[1] = CStringGetTextDatum(d->digest[SIDE_REMOTE] == NULL		? SYNCSTATE_LOCAL_ONLY
-										: d->digest[SIDE_LOCAL] == NULL ? SYNCSTATE_REMOTE_ONLY
+		values[1] = CStringGetTextDatum(!d->here[SIDE_REMOTE]	   ? SYNCSTATE_LOCAL_ONLY
+										: !d->here[SIDE_LOCAL] ? SYNCSTATE_REMOTE_ONLY
 										: SYNCSTATE_DIFFERENT);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -384,18 +404,25 @@ difference_hashes(const DiffJob *job)
 	return syncstate_datum(syncstate_array(hashes, (int) job->ndifferences, BYTEAOID));
 }
 
-/* Sets bases, in hex like the sum of a digest; NULL: there is none. */
+/*
+ * Bases, in hex like the sum of a digest; NULL: there is none.  Whether rows were
+ * ever synchronised is told by any base, or, since there may have been no row
+ * then, by a sync that was recorded after the source was attached.
+ */
 static text **
-read_row_bases(DiffJob *job, bool *any)
+read_row_bases(DiffJob *job, bool *synced)
 {
-	text	  **bases = palloc0_array(text *, job->ndifferences + 1);
+	text	  **bases = MemoryContextAllocExtended(CurrentMemoryContext, (job->ndifferences + 1) * sizeof(text *),
+												   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	NullableDatum args[] = {
 		syncstate_datum(PointerGetDatum(job->source.type_key)),
 		difference_hashes(job),
 	};
 
-	*any = syncstate_execute(STMT_ANY_ROW_BASE, args, true) > 0;
-	if (!*any)
+	NullableDatum since[] = {args[0], syncstate_datum(TimestampTzGetDatum(job->source.attached_at))};
+
+	*synced = syncstate_execute(STMT_ROWS_SYNCED, since, true) > 0;
+	if (!*synced)
 		return bases;
 	syncstate_execute(STMT_ROW_BASES, args, true);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
@@ -430,8 +457,7 @@ refuse_without_row_base(const SyncstateSource *source)
 /*
  * sync_source_diff3(type_key)
  *
- * The three-way decision on each row.  As long as no base of any row has been
- * recorded, none was ever synchronised.
+ * The three-way decision on each row.
  */
 Datum
 sync_source_diff3(PG_FUNCTION_ARGS)
@@ -441,7 +467,7 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 	SyncstateSource source;
 	DiffJob		job;
 	text	  **bases;
-	bool		any;
+	bool		synced;
 
 	InitMaterializedSRF(fcinfo, 0);
 
@@ -450,7 +476,7 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 	refuse_without_row_base(&source);
 	begin_job(&job, fcinfo, &source);
 	find_differences(&job, true);
-	bases = read_row_bases(&job, &any);
+	bases = read_row_bases(&job, &synced);
 	for (int64 i = 0; i < job.ndifferences; i++)
 	{
 		const Difference *d = &job.differences[i];
@@ -459,14 +485,13 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 			.remote = sum_of(d->digest[SIDE_REMOTE]),
 			.local_base = bases[i],
 			.remote_base = bases[i],
-			.synced = any,
+			.synced = synced,
 		};
 		SyncstateDecision decision = syncstate_decide(&sides);
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
 
 		CHECK_FOR_INTERRUPTS();
-		check_looked_up(&job, d);
 		values[0] = d->key;
 		values[1] = CStringGetTextDatum(decision.action);
 		values[2] = CStringGetTextDatum(decision.detail);
@@ -500,6 +525,33 @@ write_by_snapshot(const char *query, int nargs, Oid *argtypes, const NullableDat
 	SPI_freeplan(plan);
 }
 
+/* Writes the bases of rows that do not differ; those of rows that are gone go. */
+static void
+write_row_bases(DiffJob *job)
+{
+	Oid			argtypes[] = {TEXTOID, BYTEAARRAYOID};
+	NullableDatum args[] = {
+		syncstate_datum(PointerGetDatum(job->source.type_key)),
+		difference_hashes(job),
+	};
+
+	write_by_snapshot(psprintf("INSERT INTO syncstate.sync_row_base (type_key, key_hash, row_hash)"
+							   " SELECT $1, g.h, " SUM_OF("g.d") " FROM %s AS g"
+							   " WHERE NOT (g.h OPERATOR(pg_catalog.=) ANY ($2))"
+							   " AND NOT EXISTS (SELECT FROM syncstate.sync_row_base b"
+							   " WHERE b.type_key OPERATOR(pg_catalog.=) $1 AND b.key_hash OPERATOR(pg_catalog.=) g.h"
+							   " AND b.row_hash OPERATOR(pg_catalog.=) " SUM_OF("g.d") ")"
+							   " ON CONFLICT (type_key, key_hash) DO UPDATE SET row_hash = EXCLUDED.row_hash",
+							   grouped_side(job, SIDE_LOCAL, "")),
+					  2, argtypes, args);
+	write_by_snapshot(psprintf("DELETE FROM syncstate.sync_row_base b WHERE b.type_key OPERATOR(pg_catalog.=) $1"
+							   " AND NOT (b.key_hash OPERATOR(pg_catalog.=) ANY ($2))"
+							   " AND NOT EXISTS (SELECT FROM %s AS x"
+							   " WHERE %s.sync_row_hash(%s) OPERATOR(pg_catalog.=) b.key_hash)",
+							   job->table[SIDE_LOCAL], job->schema, syncstate_column_list(job->key, "x.%s")),
+					  2, argtypes, args);
+}
+
 /*
  * Where both sides agree on a row now, that is its base; where they differ, it
  * keeps the one it has; where neither has it any more, it has none.  For keys
@@ -513,27 +565,15 @@ syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key)
 {
 	SyncstateSource source;
 	DiffJob		job;
-	Oid			argtypes[] = {TEXTOID, BYTEAARRAYOID};
-	NullableDatum args[2];
 
-	if (!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) || !source.row_base)
-		return;
-	begin_job(&job, fcinfo, &source);
-	find_differences(&job, true);
-	args[0] = syncstate_datum(type_key);
-	args[1] = difference_hashes(&job);
-
-	write_by_snapshot(psprintf("INSERT INTO syncstate.sync_row_base AS b (type_key, key_hash, row_hash)"
-							   " SELECT $1, g.h, " SUM_OF("g.d") " FROM (SELECT %s.sync_row_hash(%s) AS h, g.d FROM (%s OFFSET 0) AS g) AS g"
-							   " WHERE NOT (g.h OPERATOR(pg_catalog.=) ANY ($2))"
-							   " ON CONFLICT (type_key, key_hash) DO UPDATE SET row_hash = EXCLUDED.row_hash"
-							   " WHERE b.row_hash OPERATOR(pg_catalog.<>) EXCLUDED.row_hash",
-							   job.schema, key_columns(&job, "g", false), grouped_side(&job, SIDE_LOCAL, "")),
-					  2, argtypes, args);
-	write_by_snapshot(psprintf("DELETE FROM syncstate.sync_row_base b WHERE b.type_key OPERATOR(pg_catalog.=) $1"
-							   " AND NOT (b.key_hash OPERATOR(pg_catalog.=) ANY ($2))"
-							   " AND NOT EXISTS (SELECT FROM %s AS x"
-							   " WHERE %s.sync_row_hash(%s) OPERATOR(pg_catalog.=) b.key_hash)",
-							   job.table[SIDE_LOCAL], job.schema, syncstate_column_list(job.key, "x.%s")),
-					  2, argtypes, args);
+	/* As of now, not as of the calling query: we may have waited for the row's lock. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) && source.row_base)
+	{
+		begin_job(&job, fcinfo, &source);
+		find_differences(&job, true);
+		write_row_bases(&job);
+	}
+	PopActiveSnapshot();
 }

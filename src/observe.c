@@ -113,16 +113,28 @@ check_recorded(Datum key, const SyncstateObserved *observed, const SyncstateSide
 /*
  * Measures both sides of a key that has a source.  The row is locked first and
  * the snapshot taken then: of two that measure at once, the later one to record
- * must not have looked earlier.
+ * must not have looked earlier.  A key that is unknown gets a row to lock.
  */
 static bool
 measure_locked(FunctionCallInfo fcinfo, Datum key, TimestampTz now, SyncstateObserved *observed)
 {
 	bool		measured;
+	SyncstateSource source;
+	NullableDatum args[] = {
+		syncstate_datum(key),
+		syncstate_datum(TimestampTzGetDatum(now)),
+		syncstate_null(),
+		syncstate_null(),
+		syncstate_datum(BoolGetDatum(false)),
+		syncstate_datum(BoolGetDatum(false)),
+	};
 
-	if (syncstate_table_is_empty(TABLE_SOURCE))
+	if (syncstate_table_is_empty(TABLE_SOURCE) ||
+		!syncstate_find_source(DatumGetTextPP(key), GetActiveSnapshot(), &source))
 		return false;
-	(void) syncstate_read_holder(key, now, true);
+	if (syncstate_execute(STMT_LOCK, args, false) == 0)
+		syncstate_execute(STMT_OBSERVE, args, false);
+	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	measured = syncstate_measure_sides(fcinfo, key, observed);
 	PopActiveSnapshot();
@@ -166,8 +178,10 @@ sync_state_observe(PG_FUNCTION_ARGS)
 		else if (change == CONFLICT_CLOSED)
 			syncstate_log_conflicts((Datum) 0, single_key(key).value, now, "vanished");
 
-		/* Equal sides may have become the bases; then so do their rows. */
-		if (measured && syncstate_same_text(sides.local, sides.remote))
+		/* Equal sides have become the bases, unless a run's end decides; then so do their rows. */
+		if (measured && syncstate_same_text(sides.local, sides.remote) &&
+			syncstate_same_text(sides.local, sides.local_base) &&
+			syncstate_same_text(sides.remote, sides.remote_base))
 			syncstate_move_row_bases(fcinfo, key);
 	}
 	else

@@ -20,6 +20,9 @@
  * differs by accident; it does not withstand somebody who looks for rows of equal
  * hash.
  *
+ * Text is packed in UTF-8, whatever the database's encoding (SQL_ASCII has none), so
+ * that two databases can be compared.
+ *
  * The bytes, and so all hashes, are the same in every version of the extension:
  * bases that were recorded with an older one must still compare equal.
  *
@@ -99,6 +102,8 @@ typedef enum Kind
 	KIND_BYTEA,
 	KIND_JSON,
 	KIND_JSONB,
+	KIND_CONVERTED_TEXT,		/* text and jsonb of a database that is not in UTF-8 */
+	KIND_CONVERTED_JSONB,
 	KIND_UUID,
 	KIND_DATE,
 	KIND_TIME,
@@ -345,6 +350,10 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 
 	check_stack_depth();
 	t->kind = kind_of_builtin(t->type);
+	if (packer->converts && t->kind == KIND_TEXT)
+		t->kind = KIND_CONVERTED_TEXT;
+	if (packer->converts && t->kind == KIND_JSONB)
+		t->kind = KIND_CONVERTED_JSONB;
 	if (t->kind != KIND_UNKNOWN)
 		return;
 	if (is_object_identifier(t->type))
@@ -397,6 +406,7 @@ syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types)
 
 	packer->context = context;
 	packer->ncolumns = ncolumns;
+	packer->converts = GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII;
 	packer->columns = MemoryContextAllocZero(context, ncolumns * sizeof(SyncstateTypePacker));
 	packer->size = 1024;
 	packer->buffer = MemoryContextAlloc(context, packer->size);
@@ -566,6 +576,32 @@ pack_tagged_bytes(SyncstatePacker *packer, Tag tag, const char *bytes, Size leng
 	out[0] = (char) tag;
 	store32(out + 1, (uint32) length);
 	copy_bytes(out + 1 + sizeof(uint32), bytes, length);
+}
+
+/* Text in UTF-8; it is not copied if it is that already. */
+static const char *
+in_utf8(const char *text, Size *length)
+{
+	char	   *converted;
+
+	/* ASCII is the same in all encodings that a database can have. */
+	for (Size i = 0; i < *length; i++)
+	{
+		if (!IS_HIGHBIT_SET(text[i]))
+			continue;
+		converted = pg_server_to_any(text, (int) *length, PG_UTF8);
+		*length = strlen(converted);
+		return converted;
+	}
+	return text;
+}
+
+static inline void
+pack_text(SyncstatePacker *packer, Tag tag, const char *text, Size length)
+{
+	if (unlikely(packer->converts))
+		text = in_utf8(text, &length);
+	pack_tagged_bytes(packer, tag, text, length);
 }
 
 /* ----------------------------------------------------------------- values */
@@ -815,6 +851,34 @@ write_jsonb_container(char *out, const char *container, int depth)
  */
 #define WRITTEN_JSONB(length) (2 * (length) + 16)
 
+/* A jsonb with its strings in UTF-8, by which the keys of its objects are sorted. */
+static Jsonb *
+jsonb_in_utf8(Jsonb *jsonb)
+{
+	JsonbIterator *it = JsonbIteratorInit(&jsonb->root);
+	bool		scalar = it->isScalar;
+	JsonbInState state = {0};
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+	{
+		bool		has_value = token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM;
+
+		if (has_value && v.type == jbvString)
+		{
+			Size		length = v.val.string.len;
+
+			v.val.string.val = unconstify(char *, in_utf8(v.val.string.val, &length));
+			v.val.string.len = (int) length;
+		}
+		pushJsonbValue(&state, token, has_value ? &v : NULL);
+	}
+	if (state.result->type == jbvArray)
+		state.result->val.array.rawScalar = scalar;
+	return JsonbValueToJsonb(state.result);
+}
+
 static void
 pack_jsonb(SyncstatePacker *packer, const char *data, Size length)
 {
@@ -922,8 +986,8 @@ pack_multirange(SyncstatePacker *packer, SyncstateTypePacker *type, const Multir
 }
 
 /*
- * Send functions convert text to the client's encoding; let that be the
- * database's own meanwhile, so that the session's settings do not matter.
+ * Send functions convert text to the client's encoding; let that be UTF-8
+ * meanwhile, so that the session's settings do not matter.
  */
 static bytea *
 send_value(SyncstateTypePacker *type, Datum value)
@@ -931,10 +995,13 @@ send_value(SyncstateTypePacker *type, Datum value)
 	int			encoding = pg_get_client_encoding();
 	bytea *volatile sent = NULL;
 
-	if (encoding == GetDatabaseEncoding())
+	int			wanted = GetDatabaseEncoding() == PG_SQL_ASCII ? PG_SQL_ASCII : PG_UTF8;
+
+	if (encoding == wanted)
 		return SendFunctionCall(&type->send, value);
 
-	SetClientEncoding(GetDatabaseEncoding());
+	if (PrepareClientEncoding(wanted) < 0 || SetClientEncoding(wanted) < 0)
+		elog(ERROR, "cannot convert to UTF-8");
 	PG_TRY();
 	{
 		sent = SendFunctionCall(&type->send, value);
@@ -967,7 +1034,7 @@ pack_enum(SyncstatePacker *packer, Oid label)
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid internal value for enum: %u", label)));
 	name = NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel);
-	pack_tagged_bytes(packer, TAG_TEXT, name, strlen(name));
+	pack_text(packer, TAG_TEXT, name, strlen(name));
 	ReleaseSysCache(tuple);
 }
 
@@ -976,17 +1043,25 @@ pack_varlena(SyncstatePacker *packer, Kind kind, struct varlena *value)
 {
 	const char *bytes = VARDATA_ANY(value);
 	Size		length = VARSIZE_ANY_EXHDR(value);
+	Jsonb	   *jsonb;
 
 	switch (kind)
 	{
+		case KIND_CONVERTED_TEXT:
+			pack_text(packer, TAG_TEXT, bytes, length);
+			break;
+		case KIND_CONVERTED_JSONB:
+			jsonb = jsonb_in_utf8(DatumGetJsonbP(PointerGetDatum(value)));
+			pack_jsonb(packer, VARDATA(jsonb), VARSIZE(jsonb) - VARHDRSZ);
+			break;
 		case KIND_BPCHAR:
-			pack_tagged_bytes(packer, TAG_TEXT, bytes, bpchartruelen(unconstify(char *, bytes), (int) length));
+			pack_text(packer, TAG_TEXT, bytes, bpchartruelen(unconstify(char *, bytes), (int) length));
 			break;
 		case KIND_BYTEA:
 			pack_tagged_bytes(packer, TAG_BYTEA, bytes, length);
 			break;
 		case KIND_JSON:
-			pack_tagged_bytes(packer, TAG_JSON, bytes, length);
+			pack_text(packer, TAG_JSON, bytes, length);
 			break;
 		default:
 			Assert(kind == KIND_NUMERIC);
@@ -1041,16 +1116,18 @@ pack_other_kind(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 			pack_float(packer, DatumGetFloat8(value));
 			break;
 		case KIND_NUMERIC:
+		case KIND_CONVERTED_TEXT:
+		case KIND_CONVERTED_JSONB:
 		case KIND_BPCHAR:
 		case KIND_BYTEA:
 		case KIND_JSON:
 			pack_varlena(packer, type->kind, PG_DETOAST_DATUM_PACKED(value));
 			break;
 		case KIND_CSTRING:
-			pack_tagged_bytes(packer, TAG_TEXT, DatumGetCString(value), strlen(DatumGetCString(value)));
+			pack_text(packer, TAG_TEXT, DatumGetCString(value), strlen(DatumGetCString(value)));
 			break;
 		case KIND_NAME:
-			pack_tagged_bytes(packer, TAG_TEXT, NameStr(*DatumGetName(value)), strlen(NameStr(*DatumGetName(value))));
+			pack_text(packer, TAG_TEXT, NameStr(*DatumGetName(value)), strlen(NameStr(*DatumGetName(value))));
 			break;
 		case KIND_CHAR:
 			pack_char(packer, DatumGetChar(value));

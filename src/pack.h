@@ -42,6 +42,7 @@ typedef struct SyncstatePacker
 {
 	MemoryContext context;		/* of all that is kept from row to row */
 	int			ncolumns;
+	bool		converts;		/* is the database's encoding not UTF-8? */
 	SyncstateTypePacker *columns;
 	char	   *buffer;
 	Size		used;

@@ -204,6 +204,10 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		SELECT_HOLDER " FOR NO KEY UPDATE OF s",
 		2, {TEXTOID, TIMESTAMPTZOID}
 	},
+	[STMT_LOCK] = {
+		"SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "$1 FOR NO KEY UPDATE OF s",
+		1, {TEXTOID}
+	},
 	[STMT_PLAN_FOR] = {
 		"SELECT d.k,"
 		" CASE WHEN $4 THEN d.l ELSE s.local_hash END, CASE WHEN $5 THEN d.r ELSE s.remote_hash END,"
@@ -567,9 +571,11 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" WHERE b.type_key" EQ "$1 AND b.key_hash" EQ "ANY ($2)",
 		2, {TEXTOID, BYTEAARRAYOID}
 	},
-	[STMT_ANY_ROW_BASE] = {
-		"SELECT FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1 LIMIT 1",
-		1, {TEXTOID}
+	[STMT_ROWS_SYNCED] = {
+		"SELECT WHERE EXISTS (SELECT FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1)"
+		" OR EXISTS (SELECT FROM syncstate.sync_state s WHERE s.type_key" EQ "$1"
+		"  AND s.last_sync_at OPERATOR(pg_catalog.>=) $2)",
+		2, {TEXTOID, TIMESTAMPTZOID}
 	},
 	[STMT_NOTE_TRACKING] = {
 		"INSERT INTO syncstate.sync_tracking AS t (type_key, source_id, signature, verified_at)"

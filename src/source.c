@@ -26,10 +26,12 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "source.h"
 
@@ -52,8 +54,14 @@ enum
 
 static const char *const side_names[2] = {"local", "remote"};
 
-/* sync_digest has two arguments less for columns: sync_sketch takes as many. */
+/*
+ * Columns of a digest and of a key, together.  A function takes 100 arguments;
+ * sync_sketch has two before the columns, and its transition function one more.
+ */
 #define MOST_COLUMNS (FUNC_MAX_ARGS - 4)
+
+/* jsonb_build_object, which makes a key of them, takes two arguments for each. */
+#define MOST_KEY_COLUMNS INDEX_MAX_KEYS
 
 /* ---------------------------------------------------------------- reading */
 
@@ -89,6 +97,7 @@ read_source_row(TupleTableSlot *slot, SyncstateSource *source)
 		: names_of_array(values[Anum_sync_source_key_columns]);
 	source->row_base = DatumGetBool(values[Anum_sync_source_row_base]);
 	source->id = *DatumGetUUIDP(values[Anum_sync_source_source_id]);
+	source->attached_at = DatumGetTimestampTz(values[Anum_sync_source_attached_at]);
 }
 
 /*
@@ -131,6 +140,19 @@ syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source)
 
 /* ---------------------------------------------------------------- columns */
 
+bool
+syncstate_has_column(List *columns, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, columns)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static char *
 source_key_cstring(const SyncstateSource *source)
 {
@@ -163,7 +185,39 @@ report_missing_column(const SyncstateSource *source, int side, const char *colum
 			 errhint("Attach the source anew with the columns that both sides have.")));
 }
 
-/* Both sides must have these columns; 55000 if they were altered since. */
+/*
+ * A column was of a type that can be hashed when the source was attached; 55000
+ * if it is not any more.
+ */
+static void
+require_hashable(const SyncstateSource *source, int side, const char *column, Oid type)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		(void) syncstate_make_packer(context, 1, &type);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *why;
+
+		MemoryContextSwitchTo(context);
+		why = CopyErrorData();
+		if (why->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("column \"%s\" of the %s source of \"%s\" cannot be hashed",
+						column, side_names[side], source_key_cstring(source)),
+				 errdetail("It is of type %s now.", format_type_be(type)),
+				 errhint("Attach the source anew with other columns.")));
+	}
+	PG_END_TRY();
+}
+
+/* A side must have these columns; 55000 if they were altered since. */
 void
 syncstate_require_columns(const SyncstateSource *source, int side, List *columns)
 {
@@ -172,8 +226,11 @@ syncstate_require_columns(const SyncstateSource *source, int side, List *columns
 
 	foreach(cell, columns)
 	{
-		if (get_attnum(source->relid[side], lfirst(cell)) <= 0)
+		AttrNumber	attnum = get_attnum(source->relid[side], lfirst(cell));
+
+		if (attnum <= 0)
 			report_missing_column(source, side, lfirst(cell));
+		require_hashable(source, side, lfirst(cell), get_atttype(source->relid[side], attnum));
 	}
 	relation_close(rel, NoLock);
 }
@@ -317,6 +374,33 @@ say_what_is_measured(void *arg)
 			   side_names[context->side], source_key_cstring(context->source));
 }
 
+static bool
+is_foreign(const SyncstateSource *source, int side)
+{
+	return get_rel_relkind(source->relid[side]) == RELKIND_FOREIGN_TABLE;
+}
+
+/*
+ * Settings for planning a statement that reads a foreign table, until
+ * AtEOXact_GUC(true, result) or the end of the (sub)transaction.
+ *
+ * Where the planner believes that a foreign table has a few rows, which may be
+ * long ago, they are hardly dearer to fetch than their aggregate, and when in
+ * doubt it would rather compute that here.  So let a row that crosses the wire be dear; and
+ * since it looks as if compiling were worth it then, no JIT.
+ */
+static int
+insist_on_aggregating_there(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("cpu_tuple_cost", "1000", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 /*
  * Runs a statement that reads a side (or both), with the snapshot that is
  * active; its rows are the last result.  Errors name the key.
@@ -327,6 +411,8 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 {
 	MeasureContext context = {source, side};
 	ErrorContextCallback callback = {error_context_stack, say_what_is_measured, &context};
+	bool		foreign = is_foreign(source, SIDE_LOCAL) || is_foreign(source, SIDE_REMOTE);
+	int			level = foreign ? insist_on_aggregating_there() : 0;
 	SPIPlanPtr	plan;
 
 	error_context_stack = &callback;
@@ -336,6 +422,8 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 	(void) syncstate_execute_plan(plan, query, nargs, args, true);
 	SPI_freeplan(plan);
 	error_context_stack = callback.previous;
+	if (foreign)
+		AtEOXact_GUC(true, level);
 }
 
 static char *
@@ -429,12 +517,12 @@ check_relation(int side, Relation rel)
 
 /* A list of columns as it was given; a NULL list is NIL. */
 static List *
-arg_columns(FunctionCallInfo fcinfo, int argno, const char *name)
+arg_columns(FunctionCallInfo fcinfo, int argno, const char *name, int most)
 {
 	ArrayType  *array;
 	List	   *columns;
-	ListCell   *a;
-	ListCell   *b;
+	List	   *seen = NIL;
+	ListCell   *cell;
 
 	if (PG_ARGISNULL(argno))
 		return NIL;
@@ -445,15 +533,18 @@ arg_columns(FunctionCallInfo fcinfo, int argno, const char *name)
 				 errmsg("%s must be a list of names, without null", name),
 				 errhint("Leave it null for the default.")));
 	columns = names_of_array(PointerGetDatum(array));
-	foreach(a, columns)
+	if (list_length(columns) > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has %d elements", name, list_length(columns)),
+				 errdetail("It can have %d.", most)));
+	foreach(cell, columns)
 	{
-		for_each_cell(b, columns, lnext(columns, a))
-		{
-			if (strcmp(lfirst(a), lfirst(b)) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s contains \"%s\" more than once", name, (char *) lfirst(a))));
-		}
+		if (syncstate_has_column(seen, lfirst(cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s contains \"%s\" more than once", name, (char *) lfirst(cell))));
+		seen = lappend(seen, lfirst(cell));
 	}
 	return columns;
 }
@@ -488,15 +579,59 @@ check_columns(int side, Relation rel, List *columns)
 	}
 }
 
+/* Rows are grouped by their key, so its types must have an equality. */
+static void
+check_key_types(int side, Relation rel, List *columns)
+{
+	ListCell   *cell;
+
+	foreach(cell, columns)
+	{
+		Oid			type = get_atttype(RelationGetRelid(rel), get_attnum(RelationGetRelid(rel), lfirst(cell)));
+		TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_HASH_PROC);
+
+		if (!OidIsValid(entry->eq_opr) || (!OidIsValid(entry->lt_opr) && !OidIsValid(entry->hash_proc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot be part of a key", (char *) lfirst(cell)),
+					 errdetail("Values of type %s cannot be told to be equal.", format_type_be(type)),
+					 errhint("On the %s side, use a view that casts it to text.", side_names[side])));
+	}
+}
+
+/* The columns of a digest and of a key must fit into a call, together. */
+static void
+check_number_of_columns(List *columns, List *key)
+{
+	ListCell   *cell;
+	int			n = list_length(columns);
+
+	if (columns == NIL || n > MOST_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("local has %d columns", n),
+				 errdetail("A digest is of 1 to %d columns.", MOST_COLUMNS),
+				 errhint("Give the columns that count.")));
+	foreach(cell, key)
+		n += !syncstate_has_column(columns, lfirst(cell));
+	if (n > MOST_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns and key_columns are %d columns together", n),
+				 errdetail("They can be %d.", MOST_COLUMNS)));
+}
+
 /* Does the aggregate run where a foreign table's rows are?  Asks for the plan. */
 static bool
 is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
 {
 	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
 								 digest_query(fcinfo, source, side, columns));
+	int			level = insist_on_aggregating_there();
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\"", query);
+	AtEOXact_GUC(true, level);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
 		char	   *line = TextDatumGetCString(syncstate_result(row, 1).value);
@@ -511,13 +646,29 @@ is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side,
 static void
 notice_fetching(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
 {
-	if (get_rel_relkind(source->relid[side]) != RELKIND_FOREIGN_TABLE ||
+	if (!is_foreign(source, side) ||
 		is_pushed_down(fcinfo, source, side, columns))
 		return;
 	ereport(NOTICE,
 			(errmsg("all rows of the foreign table \"%s\" will be fetched to be hashed",
 					get_rel_name(source->relid[side])),
-			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server.")));
+			 errdetail("Its server does not compute sync_digest of these columns."),
+			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server; declare columns of types that are neither built in nor of such an extension, enums for instance, as text.")));
+}
+
+/* The relation that is given for a side, opened and checked. */
+static Relation
+open_given_side(const SyncstateSource *source, int side)
+{
+	Relation	rel = try_relation_open(source->relid[side], AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s is not a relation", side_names[side]),
+				 errdetail("There is none with OID %u.", source->relid[side])));
+	check_relation(side, rel);
+	return rel;
 }
 
 /* The source that the arguments describe, checked. */
@@ -526,16 +677,17 @@ source_from_args(FunctionCallInfo fcinfo, Datum type_key)
 {
 	SyncstateSource source = {0};
 	List	   *columns = NIL;
+	List	   *key = NIL;
 
 	source.type_key = DatumGetTextPP(type_key);
 	source.relid[SIDE_LOCAL] = DatumGetObjectId(syncstate_arg_required(fcinfo, 1, "local"));
 	source.relid[SIDE_REMOTE] = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
-	source.columns = arg_columns(fcinfo, 3, "columns");
-	source.key_columns = arg_columns(fcinfo, 4, "key_columns");
+	source.columns = arg_columns(fcinfo, 3, "columns", MOST_COLUMNS);
+	source.key_columns = arg_columns(fcinfo, 4, "key_columns", MOST_KEY_COLUMNS);
 	source.row_base = syncstate_arg_bool(fcinfo, 5, "row_base");
 	source.id = *DatumGetUUIDP(syncstate_new_uuid());
 
-	if (source.row_base && !OidIsValid(source.relid[SIDE_REMOTE]))
+	if (source.row_base && PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("row_base needs a remote side"),
@@ -544,19 +696,47 @@ source_from_args(FunctionCallInfo fcinfo, Datum type_key)
 	{
 		Relation	rel;
 
-		if (!OidIsValid(source.relid[side]))
+		if (side == SIDE_REMOTE && PG_ARGISNULL(2))
 			continue;
-		rel = open_side(&source, side);
-		check_relation(side, rel);
+		rel = open_given_side(&source, side);
 		if (side == SIDE_LOCAL)
-			columns = syncstate_source_columns(&source);
+		{
+			columns = source.columns != NIL ? source.columns : own_columns(rel);
+			key = source.key_columns != NIL ? source.key_columns : primary_key(rel);
+			check_number_of_columns(columns, key);
+		}
 		check_columns(side, rel, columns);
-		check_columns(side, rel, source.key_columns);
-		if (source.row_base)
-			check_columns(side, rel, syncstate_source_key(&source));
+		if (source.key_columns != NIL || source.row_base)
+		{
+			check_columns(side, rel, source.row_base ? syncstate_source_key(&source) : key);
+			check_key_types(side, rel, key);
+		}
 		relation_close(rel, NoLock);
 	}
 	return source;
+}
+
+static bool
+same_names(List *a, List *b)
+{
+	ListCell   *cell;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	foreach(cell, a)
+	{
+		if (!syncstate_has_column(b, lfirst(cell)))
+			return false;
+	}
+	return true;
+}
+
+/* Are the bases of rows of one source those of another one? */
+static bool
+same_bases(const SyncstateSource *a, const SyncstateSource *b)
+{
+	return a->row_base && b->row_base &&
+		same_names(a->columns, b->columns) && same_names(a->key_columns, b->key_columns);
 }
 
 /*
@@ -568,13 +748,15 @@ sync_source_attach(PG_FUNCTION_ARGS)
 	Datum		key = syncstate_arg_type_key(fcinfo, 0);
 	SyncstateSource source;
 	SyncstateSource before;
+	bool		replaces;
 	NullableDatum args[8];
 	Datum		result;
 
 	PreventCommandIfReadOnly("sync_source_attach()");
 	source = source_from_args(fcinfo, key);
 
-	if (syncstate_find_source(source.type_key, GetActiveSnapshot(), &before) && syncstate_is_tracked(&before))
+	replaces = syncstate_find_source(source.type_key, GetActiveSnapshot(), &before);
+	if (replaces && syncstate_is_tracked(&before))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the source of \"%s\" is tracked", syncstate_key_cstring(key)),
@@ -595,7 +777,7 @@ sync_source_attach(PG_FUNCTION_ARGS)
 	if (syncstate_execute(STMT_ATTACH, args, false) == 0)
 		syncstate_report_suppressed(key);
 	result = syncstate_return_datum(0, 1);
-	if (!source.row_base)
+	if (!replaces || !same_bases(&before, &source))
 		syncstate_execute(STMT_FORGET_ROW_BASES, args, false);
 	SPI_finish();
 

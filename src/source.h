@@ -25,6 +25,7 @@ typedef struct SyncstateSource
 	List	   *key_columns;	/* of char *; NIL: the primary key */
 	bool		row_base;
 	pg_uuid_t	id;
+	TimestampTz attached_at;
 } SyncstateSource;
 
 /* source.c */
@@ -32,6 +33,7 @@ extern bool syncstate_find_source(const text *type_key, Snapshot snapshot, Syncs
 extern void syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source);
 extern List *syncstate_source_columns(const SyncstateSource *source);
 extern List *syncstate_source_key(const SyncstateSource *source);
+extern bool syncstate_has_column(List *columns, const char *name);
 extern void syncstate_require_columns(const SyncstateSource *source, int side, List *columns);
 extern char *syncstate_function_schema(FunctionCallInfo fcinfo);
 extern char *syncstate_source_table(const SyncstateSource *source, int side);

@@ -118,7 +118,7 @@ is(sqlstate('reader', 'source', 'SELECT * FROM syncstate.sync_run'),
 my @tables = split /\n/,
   as('app_owner', 'source', q{
 SELECT t::regclass FROM pg_extension, unnest(extconfig) t WHERE extname = 'syncstate' ORDER BY 1::text});
-for my $table (qw(sync_state sync_run sync_conflict))
+for my $table (qw(sync_state sync_run sync_conflict sync_source sync_row_base))
 {
 	ok((grep { $_ eq "syncstate.$table" } @tables), "$table is registered");
 }
@@ -348,6 +348,80 @@ $other->safe_psql('postgres', "SELECT sync_state_observe('article', 'l2'), sync_
 is( $other->safe_psql('postgres', "SELECT string_agg(type_key, ' ') FROM sync_state_changes('$there')"),
 	'article page/1',
 	'and followed from there');
+
+# Sources, with the tables that they are of: their OIDs are others afterwards.
+$node->safe_psql('postgres', "CREATE DATABASE $_ OWNER app_owner")
+  for qw(content content_plain content_prepared content_apart);
+as('app_owner', 'content', q{
+CREATE SCHEMA "Odd ""schema";
+CREATE EXTENSION syncstate;
+CREATE TABLE article (id int PRIMARY KEY, "Title" text, v int);
+CREATE TABLE "Odd ""schema"."Other's table" (id int PRIMARY KEY, "Title" text, v int);
+CREATE VIEW short AS SELECT id, "Title" FROM article;
+CREATE MATERIALIZED VIEW kept AS SELECT id, "Title" FROM article;
+INSERT INTO article SELECT i, 'title ' || i, i FROM generate_series(1, 100) i;
+INSERT INTO "Odd ""schema"."Other's table" TABLE article;
+REFRESH MATERIALIZED VIEW kept;
+SELECT sync_source_attach('both', 'article', '"Odd ""schema"."Other''s table"', row_base => true);
+SELECT sync_source_attach('given', 'short', 'kept', ARRAY['id', 'Title'], ARRAY['Title', 'id'], true);
+SELECT sync_source_attach('half', 'article');
+SELECT sync_state_observe(k) FROM unnest('{both,given,half}'::text[]) k;
+UPDATE article SET v = -v WHERE id < 4;
+DELETE FROM "Odd ""schema"."Other's table" WHERE id BETWEEN 3 AND 5;
+});
+my %rows = map { $_ => rows('content', $_) } @tables;
+is(as('app_owner', 'content', 'SELECT count(*) FROM syncstate.sync_row_base'), '200', 'bases of rows');
+like($rows{'syncstate.sync_source'}, qr/Odd/, 'a source of an odd name');
+
+# What is said of the sources.
+my $said = q{
+SELECT k, d ->> 'action', d ->> 'local_hash', d ->> 'remote_hash' FROM unnest('{both,given,half}'::text[]) k, sync_state_delta(k) d
+UNION ALL
+SELECT key::text, action, detail, NULL FROM sync_source_diff3('both') ORDER BY 1};
+my $answer = as('app_owner', 'content', $said);
+like($answer, qr/\{"id": 3\}\|CONFLICT\|edit\/delete/, 'what a source says');
+
+sub restored
+{
+	my ($db) = @_;
+
+	for my $table (@tables)
+	{
+		is(rows($db, $table), $rows{$table}, "$db: every row of $table is back");
+	}
+	is(as('app_owner', $db, $said), $answer, "$db: sources say the same");
+}
+
+sub run_as_owner
+{
+	my ($what, $db, @command) = @_;
+
+	$node->command_ok([ @command, '--username=app_owner', $db ], $what);
+}
+
+run_as_owner('sources dumped', 'content', 'pg_dump', '--format=custom', "--file=$dir/content");
+run_as_owner("$_ dumped", 'content', 'pg_dump', "--$_", "--file=$dir/$_") for qw(schema-only data-only);
+as('app_owner', 'content_prepared', 'CREATE EXTENSION syncstate');
+for my $db (qw(content_plain content_prepared))
+{
+	$node->command_ok(
+		[ 'pg_restore', '--exit-on-error', "--dbname=$db", '--username=app_owner', "$dir/content" ],
+		"$db: restored");
+	restored($db);
+}
+
+# The schema, which brings no rows, and then the rows.
+run_as_owner('content_apart: the schema', 'content_apart', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', "--file=$dir/schema-only");
+is( as('app_owner', 'content_apart', join ' UNION ALL ', map { "SELECT count(*) FROM $_" } @tables),
+	join("\n", map { '0' } @tables),
+	'content_apart: the schema has no rows');
+run_as_owner('content_apart: the rows', 'content_apart', 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', "--file=$dir/data-only");
+as('app_owner', 'content_apart', 'REFRESH MATERIALIZED VIEW kept');
+is(rows('content_apart', $_), $rows{$_}, "content_apart: every row of $_ is back") for @tables;
+
+# A materialized view is filled last, and by what is there then.
+as('app_owner', 'content', 'REFRESH MATERIALIZED VIEW kept');
+is(as('app_owner', 'content_apart', $said), as('app_owner', 'content', $said), 'content_apart: sources say the same');
 
 $other->stop;
 $node->stop;
