@@ -304,6 +304,60 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 		set_up_other(packer, t);
 }
 
+static bool
+is_composite_packable(Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	bool		result = true;
+
+	for (int i = 0; result && i < desc->natts; i++)
+		result = TupleDescAttr(desc, i)->attisdropped || syncstate_is_packable(TupleDescAttr(desc, i)->atttypid);
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
+static bool
+has_send_function(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		result = HeapTupleIsValid(tuple) && OidIsValid(((Form_pg_type) GETSTRUCT(tuple))->typsend);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Can values of a type be packed, and what they consist of?  For those who must not fail. */
+bool
+syncstate_is_packable(Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+
+	check_stack_depth();
+	if (kind_of_builtin(base) != KIND_UNKNOWN)
+		return true;
+	if (is_object_identifier(base))
+		return false;
+	if (OidIsValid(element))
+		return syncstate_is_packable(element);
+	switch (get_typtype(base))
+	{
+		case TYPTYPE_ENUM:
+			return true;
+		case TYPTYPE_RANGE:
+			return syncstate_is_packable(get_range_subtype(base));
+		case TYPTYPE_MULTIRANGE:
+			return syncstate_is_packable(get_multirange_range(base));
+		case TYPTYPE_COMPOSITE:
+			return is_composite_packable(base);
+		case TYPTYPE_BASE:
+			return has_send_function(base);
+		default:
+			return false;
+	}
+}
+
 /*
  * A packer for rows of so many columns; types that cannot be packed are refused
  * here, and not only when the first value comes.
@@ -769,6 +823,15 @@ pack_array(SyncstatePacker *packer, SyncstateTypePacker *type, ArrayType *array)
 		pack_or_null(packer, type->element, values[i], nulls[i]);
 }
 
+/* The type that a field is packed as; InvalidOid if it was dropped. */
+static Oid
+field_type(TupleDesc desc, int i)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, i);
+
+	return att->attisdropped ? InvalidOid : getBaseType(att->atttypid);
+}
+
 /* Are the packers of the fields those of this row type? */
 static bool
 fields_fit(const SyncstateTypePacker *type, TupleDesc desc)
@@ -777,7 +840,7 @@ fields_fit(const SyncstateTypePacker *type, TupleDesc desc)
 		return false;
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (type->fields[i].type != getBaseType(TupleDescAttr(desc, i)->atttypid))
+		if (type->fields[i].type != field_type(desc, i))
 			return false;
 	}
 	return true;
@@ -790,7 +853,7 @@ set_up_fields(SyncstatePacker *packer, SyncstateTypePacker *type, TupleDesc desc
 	type->fields = MemoryContextAllocZero(packer->context,
 										  Max(desc->natts, 1) * sizeof(SyncstateTypePacker));
 	for (int i = 0; i < desc->natts; i++)
-		type->fields[i].type = getBaseType(TupleDescAttr(desc, i)->atttypid);
+		type->fields[i].type = field_type(desc, i);
 }
 
 static void
