@@ -97,7 +97,7 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed
+PARTS = feed tracking
 soak:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))

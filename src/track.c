@@ -138,6 +138,7 @@ typedef struct PendingDelta
 	pg_uuid_t	source_id;
 	int			level;			/* as GetCurrentTransactionNestLevel() */
 	CommandId	last_command;	/* the latest that it stands for */
+	bool		truncated;		/* it took out rows that our snapshot may not see */
 	SyncstateDigest digest;
 } PendingDelta;
 
@@ -290,6 +291,7 @@ merge_into_parent(int level)
 		}
 		digest_add(&parent->digest, &child->digest);
 		parent->last_command = Max(parent->last_command, child->last_command);
+		parent->truncated |= child->truncated;
 		*link = child->next;
 		pfree(child);
 	}
@@ -598,8 +600,10 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 	if (tracker->attached)
 	{
 		SyncstateDigest digest = scan_table(tracker, trigdata->tg_relation);
+		PendingDelta *delta = pending_delta(&tracker->source_id);
 
-		digest_subtract(&pending_delta(&tracker->source_id)->digest, &digest);
+		digest_subtract(&delta->digest, &digest);
+		delta->truncated |= IsolationUsesXactSnapshot();
 	}
 	return PointerGetDatum(NULL);
 }
@@ -995,7 +999,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 	{
 		if (!same_uuid(&delta->source_id, &source->id))
 			continue;
-		whole = whole && delta->last_command < snapshot->curcid;
+		whole = whole && delta->last_command < snapshot->curcid && !delta->truncated;
 		digest_add(digest, &delta->digest);
 	}
 	return whole;
