@@ -471,7 +471,7 @@ class Model:
             return None
         # What is off must be set right, so that most rounds begin with sums that count.
         if not self.query("SELECT FROM pg_inherits WHERE inhrelid = 'm.extra'::regclass"):
-            self.control.cursor().execute("DELETE FROM m.extra WHERE region <> 'extra';"
+            self.control.cursor().execute("DELETE FROM m.rest WHERE region = 'extra';"
                                           "ALTER TABLE m.parted ATTACH PARTITION m.extra FOR VALUES IN ('extra')")
         for key in SOURCES:
             self.query("SELECT sync_source_track(%s)", key)
