@@ -138,7 +138,7 @@ typedef struct PendingDelta
 	pg_uuid_t	source_id;
 	int			level;			/* as GetCurrentTransactionNestLevel() */
 	CommandId	last_command;	/* the latest that it stands for */
-	bool		truncated;		/* it took out rows that our snapshot may not see */
+	bool		ahead;			/* of rows that the transaction's snapshot may not see */
 	SyncstateDigest digest;
 } PendingDelta;
 
@@ -291,7 +291,7 @@ merge_into_parent(int level)
 		}
 		digest_add(&parent->digest, &child->digest);
 		parent->last_command = Max(parent->last_command, child->last_command);
-		parent->truncated |= child->truncated;
+		parent->ahead |= child->ahead;
 		*link = child->next;
 		pfree(child);
 	}
@@ -603,7 +603,7 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 		PendingDelta *delta = pending_delta(&tracker->source_id);
 
 		digest_subtract(&delta->digest, &digest);
-		delta->truncated |= IsolationUsesXactSnapshot();
+		delta->ahead |= IsolationUsesXactSnapshot();
 	}
 	return PointerGetDatum(NULL);
 }
@@ -999,7 +999,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 	{
 		if (!same_uuid(&delta->source_id, &source->id))
 			continue;
-		whole = whole && delta->last_command < snapshot->curcid && !delta->truncated;
+		whole = whole && delta->last_command < snapshot->curcid && !delta->ahead;
 		digest_add(digest, &delta->digest);
 	}
 	return whole;
@@ -1218,6 +1218,7 @@ verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
 	char	   *now = lock_and_look(source, &columns, &v.counted);
 	SyncstateDigest correction;
 	SyncstateDigest sum;
+	PendingDelta *delta;
 
 	sum_deltas(source, GetActiveSnapshot(), &sum);
 	v.measured = syncstate_scan_digest(fcinfo, source, SIDE_LOCAL);
@@ -1228,7 +1229,9 @@ verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
 	v.tracked = sum;
 	correction = parse_digest(v.measured);
 	digest_subtract(&correction, &sum);
-	digest_add(&pending_delta(&source->id)->digest, &correction);
+	delta = pending_delta(&source->id);
+	digest_add(&delta->digest, &correction);
+	delta->ahead |= IsolationUsesXactSnapshot();
 	{
 		pg_uuid_t	id = source->id;
 		NullableDatum args[] = {
