@@ -246,7 +246,7 @@ CREATE FUNCTION @extschema@.sync_source_verify(type_key pg_catalog.text)
 RETURNS pg_catalog.jsonb LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'sync_source_verify';
 COMMENT ON FUNCTION @extschema@.sync_source_verify(pg_catalog.text) IS
-'Compares the tracked digest with one that is measured at the same moment, and sets it right: {"type_key", "valid" (was it), "tracked" (null: did not count), "measured"}. Reads the table once; writers go on meanwhile. Errors: 22004, 22023, 42501, 55000 (no source, or not tracked).';
+'Compares the tracked digest with one that is measured at the same moment, and sets it right: {"type_key", "valid" (was it), "tracked" (null: did not count), "measured"}. Reads the table once; writers go on meanwhile if the digest counted, else they wait (SHARE ROW EXCLUSIVE). Errors: 22004, 22023 (row security hides rows, a table that cannot be tracked), 42501, 55000 (no source, not tracked, or in use by this session).';
 
 CREATE TYPE syncstate.sync_row_diff AS (
 	key pg_catalog.jsonb,

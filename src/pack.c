@@ -394,6 +394,60 @@ set_up_type(SyncstatePacker *packer, SyncstateTypePacker *t)
 		set_up_other(packer, t);
 }
 
+static bool
+is_composite_packable(Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	bool		result = true;
+
+	for (int i = 0; result && i < desc->natts; i++)
+		result = TupleDescAttr(desc, i)->attisdropped || syncstate_is_packable(TupleDescAttr(desc, i)->atttypid);
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
+static bool
+has_send_function(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		result = HeapTupleIsValid(tuple) && OidIsValid(((Form_pg_type) GETSTRUCT(tuple))->typsend);
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Can values of a type be packed, and what they consist of?  For those who must not fail. */
+bool
+syncstate_is_packable(Oid type)
+{
+	Oid			base = getBaseType(type);
+	Oid			element = get_element_type(base);
+
+	check_stack_depth();
+	if (kind_of_builtin(base) != KIND_UNKNOWN)
+		return true;
+	if (is_object_identifier(base))
+		return false;
+	if (OidIsValid(element))
+		return syncstate_is_packable(element);
+	switch (get_typtype(base))
+	{
+		case TYPTYPE_ENUM:
+			return true;
+		case TYPTYPE_RANGE:
+			return syncstate_is_packable(get_range_subtype(base));
+		case TYPTYPE_MULTIRANGE:
+			return syncstate_is_packable(get_multirange_range(base));
+		case TYPTYPE_COMPOSITE:
+			return is_composite_packable(base);
+		case TYPTYPE_BASE:
+			return has_send_function(base);
+		default:
+			return false;
+	}
+}
+
 /*
  * A packer for rows of so many columns; types that cannot be packed, or whose
  * elements or fields cannot, are refused here and not only when the first value

@@ -50,6 +50,7 @@ typedef struct SyncstatePacker
 	const char *last_pointer;	/* see prefetch_next_row() */
 } SyncstatePacker;
 
+extern bool syncstate_is_packable(Oid type);
 extern SyncstatePacker *syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types);
 extern SyncstatePacker *syncstate_packer_of_args(FunctionCallInfo fcinfo, MemoryContext context, int from);
 extern void syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values,

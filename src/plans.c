@@ -601,8 +601,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 	},
 	[STMT_PUT_DELTA] = {
 		"INSERT INTO syncstate.sync_tracking_delta (source_id, row_count, sum_high, sum_low)"
-		" SELECT $1, $2, $3, $4"
-		" WHERE EXISTS (SELECT FROM syncstate.sync_source s WHERE s.source_id" EQ "$1)",
+		" VALUES ($1, $2, $3, $4)",
 		4, {UUIDOID, INT8OID, INT8OID, INT8OID},
 		.scans = true
 	},

@@ -127,6 +127,30 @@ syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *
 	return found;
 }
 
+/* Is that a source, as of now? */
+bool
+syncstate_source_exists(const pg_uuid_t *id)
+{
+	Relation	rel = table_open(syncstate_lock_table(TABLE_SOURCE, AccessShareLock), NoLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool		found = false;
+
+	while (!found && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, Anum_sync_source_source_id, &isnull);
+
+		found = memcmp(DatumGetUUIDP(value), id, UUID_LEN) == 0;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	return found;
+}
+
 /* The same for functions that need one: 55000 if there is none. */
 void
 syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source)
@@ -258,15 +282,32 @@ own_columns(Relation rel)
 	return columns;
 }
 
-/* The columns that the digest is of, in their order (of char *). */
-List *
-syncstate_source_columns(const SyncstateSource *source)
+static List *
+sorted_columns(const SyncstateSource *source)
 {
 	Relation	rel = open_side(source, SIDE_LOCAL);
 	List	   *columns = source->columns != NIL ? list_copy(source->columns) : own_columns(rel);
 
 	relation_close(rel, NoLock);
 	list_sort(columns, compare_names);
+	return columns;
+}
+
+/* The same, but no error if there is no digest of so many: NIL. */
+List *
+syncstate_columns_to_track(const SyncstateSource *source)
+{
+	List	   *columns = sorted_columns(source);
+
+	return list_length(columns) <= MOST_COLUMNS ? columns : NIL;
+}
+
+/* The columns that the digest is of, in their order (of char *). */
+List *
+syncstate_source_columns(const SyncstateSource *source)
+{
+	List	   *columns = sorted_columns(source);
+
 	if (columns == NIL || list_length(columns) > MOST_COLUMNS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

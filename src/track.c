@@ -13,7 +13,8 @@
  *
  * Pending deltas are kept apart by level of subtransactions: what is rolled back
  * goes, what is released becomes the parent's.  A reader in the same transaction
- * adds them, where its snapshot is later than what they stand for.
+ * adds them, where its snapshot is later than what they stand for, and where no
+ * trigger has yet to fire.
  *
  * A sum counts only if nothing went past the triggers since it was last verified.
  * To be sure of that without having been there, we write down at verification
@@ -27,7 +28,8 @@
  * That takes no lock on rows: it adds the difference between the digest and the
  * sum of the deltas, both by one snapshot.  Whatever that snapshot does not see
  * has run under the triggers of now, for they cannot be altered while a writer
- * is at work, nor while we are.
+ * is at work, nor while we are; where other things have changed, which no lock on
+ * the table protects, writers have to end first.
  *
  * The trigger functions may be called by anybody's trigger, so they make sure
  * that their table is the one which is attached under the key that the trigger
@@ -136,6 +138,7 @@ typedef struct PendingDelta
 	pg_uuid_t	source_id;
 	int			level;			/* as GetCurrentTransactionNestLevel() */
 	CommandId	last_command;	/* the latest that it stands for */
+	bool		ahead;			/* of rows that the transaction's snapshot may not see */
 	SyncstateDigest digest;
 } PendingDelta;
 
@@ -161,18 +164,25 @@ pending_delta(const pg_uuid_t *source_id)
 		delta->next = pending;
 		pending = delta;
 	}
-	delta->last_command = GetCurrentCommandId(false);
+
+	/* As used, so that the next command has another one. */
+	delta->last_command = GetCurrentCommandId(true);
 	return delta;
 }
 
+/* Takes back what is pending; by a delta of this level, for it may be rolled back. */
 static void
 forget_pending(const pg_uuid_t *source_id)
 {
+	SyncstateDigest total = {0};
+
 	for (PendingDelta *delta = pending; delta != NULL; delta = delta->next)
 	{
 		if (same_uuid(&delta->source_id, source_id))
-			memset(&delta->digest, 0, sizeof(SyncstateDigest));
+			digest_add(&total, &delta->digest);
 	}
+	if (pending != NULL)
+		digest_subtract(&pending_delta(source_id)->digest, &total);
 }
 
 /* Appends a row to sync_tracking_delta. */
@@ -206,7 +216,7 @@ open_delta_table(LOCKMODE lockmode)
 	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, lockmode), NoLock);
 
 	/* An index would not be kept up to date by what appends here. */
-	if (rel->rd_rel->relhasindex)
+	if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("syncstate.sync_tracking_delta must not have an index"),
@@ -281,6 +291,7 @@ merge_into_parent(int level)
 		}
 		digest_add(&parent->digest, &child->digest);
 		parent->last_command = Max(parent->last_command, child->last_command);
+		parent->ahead |= child->ahead;
 		*link = child->next;
 		pfree(child);
 	}
@@ -315,6 +326,17 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId subid, SubTransacti
 }
 
 /* ---------------------------------------------------------------- trackers */
+
+#define ROW_TRIGGER "track"
+#define TRUNCATE_TRIGGER "track_truncate"
+
+/* The name of a source's triggers: several sources may be of one table. */
+static char *
+trigger_name(const SyncstateSource *source, const char *what)
+{
+	return psprintf("~syncstate_%s_%02x%02x%02x%02x", what, source->id.data[0],
+					source->id.data[1], source->id.data[2], source->id.data[3]);
+}
 
 /* What a trigger has to do, as last looked up. */
 typedef struct Tracker
@@ -363,15 +385,21 @@ syncstate_init_tracking(void)
 	RegisterSubXactCallback(at_subtransaction_event, NULL);
 }
 
-/* Where the columns are in a table, whose partitions may have them elsewhere. */
-static void
+/*
+ * Where the columns are in a table, whose partitions may have them elsewhere.
+ * False if rows cannot be hashed, because of what was done to the columns since
+ * they were attached: then nobody counts on the sum, and writers must go on.
+ */
+static bool
 set_up_columns(Tracker *tracker, Relation rel, List *columns)
 {
 	int			n = list_length(columns);
-	Oid		   *types = palloc_array(Oid, n);
+	Oid		   *types = palloc_array(Oid, Max(n, 1));
 	int			i = 0;
 	ListCell   *cell;
 
+	if (n == 0)
+		return false;
 	tracker->ncolumns = n;
 	tracker->attnums = MemoryContextAlloc(tracker->context, n * sizeof(AttrNumber));
 	tracker->values = MemoryContextAlloc(tracker->context, n * sizeof(NullableDatum));
@@ -379,16 +407,16 @@ set_up_columns(Tracker *tracker, Relation rel, List *columns)
 	{
 		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), lfirst(cell));
 
-		/* Columns that were dropped: nobody counts on the sum then. */
 		if (attnum <= 0)
-		{
-			tracker->attached = false;
-			return;
-		}
+			return false;
 		tracker->attnums[i] = attnum;
-		types[i++] = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid;
+		types[i] = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid;
+		if (!syncstate_is_packable(types[i]))
+			return false;
+		i++;
 	}
 	tracker->packer = syncstate_make_packer(tracker->context, n, types);
+	return true;
 }
 
 /* Is rel the table, or a partition of it? */
@@ -400,8 +428,16 @@ belongs_to(Relation rel, Oid table)
 		 list_member_oid(get_partition_ancestors(RelationGetRelid(rel)), table));
 }
 
+/* Whether it is a source's own trigger, and not one that somebody made besides. */
+static bool
+is_named_by(const Trigger *trigger, const SyncstateSource *source)
+{
+	return strcmp(trigger->tgname, trigger_name(source, ROW_TRIGGER)) == 0 ||
+		strcmp(trigger->tgname, trigger_name(source, TRUNCATE_TRIGGER)) == 0;
+}
+
 static void
-set_up_tracker(Tracker *tracker, Relation rel, const char *type_key)
+set_up_tracker(Tracker *tracker, Relation rel, const Trigger *trigger)
 {
 	MemoryContext context;
 	Snapshot	snapshot;
@@ -419,14 +455,14 @@ set_up_tracker(Tracker *tracker, Relation rel, const char *type_key)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PG_TRY();
 	{
-		if (syncstate_find_source(cstring_to_text(type_key), snapshot, &source) &&
+		if (syncstate_find_source(cstring_to_text(trigger->tgargs[0]), snapshot, &source) &&
+			is_named_by(trigger, &source) &&
 			belongs_to(rel, source.relid[SIDE_LOCAL]))
 		{
 			context = AllocSetContextCreate(TopMemoryContext, "syncstate tracker", ALLOCSET_SMALL_SIZES);
 			tracker->context = context;
 			tracker->source_id = source.id;
-			tracker->attached = true;
-			set_up_columns(tracker, rel, syncstate_source_columns(&source));
+			tracker->attached = set_up_columns(tracker, rel, syncstate_columns_to_track(&source));
 		}
 	}
 	PG_CATCH();
@@ -460,7 +496,7 @@ find_tracker(const TriggerData *trigdata)
 			ereport(ERROR,
 					(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 					 errmsg("trigger \"%s\" must name a type_key", trigger->tgname)));
-		set_up_tracker(tracker, trigdata->tg_relation, trigger->tgargs[0]);
+		set_up_tracker(tracker, trigdata->tg_relation, trigger);
 	}
 	last_tracker = tracker;
 	return tracker;
@@ -564,24 +600,15 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 	if (tracker->attached)
 	{
 		SyncstateDigest digest = scan_table(tracker, trigdata->tg_relation);
+		PendingDelta *delta = pending_delta(&tracker->source_id);
 
-		digest_subtract(&pending_delta(&tracker->source_id)->digest, &digest);
+		digest_subtract(&delta->digest, &digest);
+		delta->ahead |= IsolationUsesXactSnapshot();
 	}
 	return PointerGetDatum(NULL);
 }
 
 /* ---------------------------------------------------------------- triggers */
-
-#define ROW_TRIGGER "track"
-#define TRUNCATE_TRIGGER "track_truncate"
-
-/* The name of a source's triggers: several sources may be of one table. */
-static char *
-trigger_name(const SyncstateSource *source, const char *what)
-{
-	return psprintf("~syncstate_%s_%02x%02x%02x%02x", what, source->id.data[0],
-					source->id.data[1], source->id.data[2], source->id.data[3]);
-}
 
 static const Trigger *
 find_trigger(Relation rel, const char *name)
@@ -600,6 +627,7 @@ find_trigger(Relation rel, const char *name)
 static List *
 table_tree(const SyncstateSource *source, LOCKMODE lockmode)
 {
+	LockRelationOid(source->relid[SIDE_LOCAL], lockmode);
 	return find_all_inheritors(source->relid[SIDE_LOCAL], lockmode, NULL);
 }
 
@@ -607,6 +635,22 @@ static char *
 table_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+/* Does a trigger, whatever its name, do what we make ours for? */
+static bool
+is_as_made(const Trigger *trigger, const SyncstateSource *source, bool row)
+{
+	int16		type = row
+		? TRIGGER_TYPE_ROW | TRIGGER_TYPE_AFTER | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE
+		: TRIGGER_TYPE_STATEMENT | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE;
+	FmgrInfo	function;
+
+	if (trigger->tgtype != type || trigger->tgnattr > 0 || trigger->tgqual != NULL || trigger->tgdeferrable ||
+		trigger->tgnargs != 1 || !syncstate_same_text(cstring_to_text(trigger->tgargs[0]), source->type_key))
+		return false;
+	fmgr_info(trigger->tgfoid, &function);
+	return function.fn_addr == (row ? syncstate_track : syncstate_track_truncate);
 }
 
 /* Makes a trigger where it is missing, and has it fire always. */
@@ -664,25 +708,65 @@ has_triggers(const SyncstateSource *source)
 	return result;
 }
 
+/* Tables that have a trigger of that name for themselves, not from a table above. */
+static List *
+tables_with_trigger(const char *name)
+{
+	Relation	rel = table_open(TriggerRelationId, AccessShareLock);
+	NameData	key_name;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *tables = NIL;
+
+	namestrcpy(&key_name, name);
+	ScanKeyInit(&key, Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ, NameGetDatum(&key_name));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (!OidIsValid(((Form_pg_trigger) GETSTRUCT(tuple))->tgparentid))
+			tables = lappend_oid(tables, ((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return tables;
+}
+
 static void
-drop_triggers(const SyncstateSource *source)
+drop_trigger(const SyncstateSource *source, const char *name, List *tables)
 {
 	ListCell   *cell;
 
-	if (!has_triggers(source))
-		return;
-	foreach(cell, table_tree(source, AccessExclusiveLock))
+	/* One that stays, on somebody else's former partition, does nothing. */
+	foreach(cell, tables)
 	{
-		Relation	rel = table_open(lfirst_oid(cell), NoLock);
-		char	   *name = trigger_name(source, TRUNCATE_TRIGGER);
-		bool		found = find_trigger(rel, name) != NULL;
-
-		table_close(rel, NoLock);
-		if (found)
-			syncstate_execute_utility(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name), table_name(lfirst_oid(cell))));
+		if (lfirst_oid(cell) == source->relid[SIDE_LOCAL] ||
+			syncstate_owns_relation(lfirst_oid(cell), GetUserId()))
+			syncstate_execute_utility(psprintf("DROP TRIGGER %s ON %s", quote_identifier(name),
+											   table_name(lfirst_oid(cell))));
 	}
-	syncstate_execute_utility(psprintf("DROP TRIGGER %s ON %s", quote_identifier(trigger_name(source, ROW_TRIGGER)),
-									   table_name(source->relid[SIDE_LOCAL])));
+}
+
+/* From all tables: what was a partition once may still have one. */
+static void
+drop_triggers(const SyncstateSource *source)
+{
+	Oid			root = source->relid[SIDE_LOCAL];
+	char	   *row = trigger_name(source, ROW_TRIGGER);
+	char	   *truncate = trigger_name(source, TRUNCATE_TRIGGER);
+	List	   *with_row = tables_with_trigger(row);
+	List	   *with_truncate = tables_with_trigger(truncate);
+
+	if (with_row == NIL && with_truncate == NIL)
+		return;
+	if (get_rel_relkind(root) != '\0')
+	{
+		if (!syncstate_owns_relation(root, GetUserId()))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(root));
+		(void) table_tree(source, AccessExclusiveLock);
+	}
+	drop_trigger(source, row, with_row);
+	drop_trigger(source, truncate, with_truncate);
 }
 
 /* --------------------------------------------------------------- signature */
@@ -705,6 +789,18 @@ append_type(StringInfo out, Oid type)
 
 	check_stack_depth();
 	appendStringInfo(out, " %u", base);
+
+	/* Its name and its send function count, if it has no form of its own. */
+	if (base >= FirstNormalObjectId && get_typtype(base) == TYPTYPE_BASE)
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			append_version(out, tuple);
+			ReleaseSysCache(tuple);
+		}
+	}
 	if (OidIsValid(element))
 	{
 		append_type(out, element);
@@ -733,8 +829,10 @@ append_type(StringInfo out, Oid type)
 
 				for (int i = 0; i < desc->natts; i++)
 				{
-					if (!TupleDescAttr(desc, i)->attisdropped)
-						append_type(out, TupleDescAttr(desc, i)->atttypid);
+					if (TupleDescAttr(desc, i)->attisdropped)
+						continue;
+					appendStringInfo(out, " .%d", i + 1);
+					append_type(out, TupleDescAttr(desc, i)->atttypid);
 				}
 				ReleaseTupleDesc(desc);
 				break;
@@ -780,17 +878,39 @@ append_trigger(StringInfo out, const SyncstateSource *source, Relation rel, cons
 {
 	const Trigger *trigger = find_trigger(rel, trigger_name(source, what));
 
-	if (trigger == NULL || trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+	if (trigger == NULL || trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
+		!is_as_made(trigger, source, strcmp(what, ROW_TRIGGER) == 0))
 		return false;
 	append_trigger_version(out, trigger->tgoid);
 	return true;
 }
 
+/* Is a partition being detached, while others go on?  What it counts as depends on who looks. */
+static bool
+is_being_detached_from(Relation rel)
+{
+	bool		detached_exist = false;
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		find_inheritance_children_extended(RelationGetRelid(rel), true, NoLock, &detached_exist, NULL);
+	return detached_exist;
+}
+
+/*
+ * May a query of this session have written to the table, and the triggers not yet
+ * have fired?  They do when the outermost query ends: what a foreign key cascades
+ * to is written before by a query that is over by then.
+ */
+static bool
+is_in_use(Relation rel)
+{
+	return rel->rd_refcnt > 1 || AfterTriggerPendingOnRel(RelationGetRelid(rel));
+}
+
 /*
  * What the sum depends on, as it is now; NULL if it cannot count, because a
  * trigger is missing or does not fire always, say.  in_use: *is set if a query of
- * this session is at work on one of the tables, so that its triggers may not have
- * fired yet.
+ * this session is at work on one of the tables.
  */
 static char *
 signature(const SyncstateSource *source, List *columns, bool *in_use)
@@ -806,10 +926,15 @@ signature(const SyncstateSource *source, List *columns, bool *in_use)
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
 		bool		rows = rel->rd_rel->relkind == RELKIND_RELATION;
 
-		*in_use |= rel->rd_refcnt > 1;
+		*in_use |= is_in_use(rel);
 		appendStringInfo(&out, "\n\n%u", RelationGetRelid(rel));
+
+		/* A column that was there for a while changed what was hashed meanwhile. */
+		if (source->columns == NIL)
+			appendStringInfo(&out, " %d", RelationGetNumberOfAttributes(rel));
 		usable = usable && rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
 			(rows || rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) &&
+			!is_being_detached_from(rel) &&
 			append_trigger(&out, source, rel, ROW_TRIGGER) &&
 			(!rows || append_trigger(&out, source, rel, TRUNCATE_TRIGGER));
 		foreach(column, columns)
@@ -874,7 +999,7 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 	{
 		if (!same_uuid(&delta->source_id, &source->id))
 			continue;
-		whole = whole && delta->last_command < snapshot->curcid;
+		whole = whole && delta->last_command < snapshot->curcid && !delta->ahead;
 		digest_add(digest, &delta->digest);
 	}
 	return whole;
@@ -945,6 +1070,7 @@ check_trackable(const SyncstateSource *source)
 {
 	ListCell   *cell;
 	List	   *tree;
+	List	   *columns;
 
 	switch (get_rel_relkind(source->relid[SIDE_LOCAL]))
 	{
@@ -964,6 +1090,18 @@ check_trackable(const SyncstateSource *source)
 		if (get_rel_persistence(lfirst_oid(cell)) != RELPERSISTENCE_PERMANENT)
 			refuse_tracking(source, "An unlogged table is emptied after a crash, past all triggers.");
 	}
+
+	columns = syncstate_source_columns(source);
+	foreach(cell, columns)
+	{
+		AttrNumber	attnum = get_attnum(source->relid[SIDE_LOCAL], lfirst(cell));
+		char		generated = get_attgenerated(source->relid[SIDE_LOCAL], attnum);
+
+		if (!syncstate_is_packable(get_atttype(source->relid[SIDE_LOCAL], attnum)))
+			refuse_tracking(source, "It has a column whose values cannot be hashed.");
+		if (generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED)
+			refuse_tracking(source, "A trigger does not see what a virtual column is generated as.");
+	}
 }
 
 typedef struct Verification
@@ -973,47 +1111,110 @@ typedef struct Verification
 	SyncstateDigest measured;
 } Verification;
 
-/*
- * Compares the sum with the rows by one snapshot, the latest, and sets the sum
- * right.  Connected to SPI.  The lock keeps the triggers as they are, but no
- * writer out.
- */
-static Verification
-verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
+/* 42501 or 22023, before anything is locked, if the caller cannot read all of the rows. */
+static void
+check_readable(const SyncstateSource *source, List *columns)
 {
-	Verification v = {0};
-	List	   *columns;
-	char	   *noted;
+	Oid			relid = source->relid[SIDE_LOCAL];
+
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		refuse_tracking(source, "Row security hides some of its rows from you.");
+	if (!may_read(source, columns))
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+/* Does the sum count, as the active snapshot sees it? */
+static bool
+sum_counts(const SyncstateSource *source, char *now)
+{
+	char	   *noted = noted_signature(source, GetActiveSnapshot());
+
+	return noted != NULL && now != NULL && strcmp(noted, now) == 0;
+}
+
+/*
+ * Locks the tables and pushes a snapshot that was made after that; returns the
+ * signature as it is now, and whether the sum counts.
+ *
+ * The lock keeps the triggers as they are, and other verifications out, for two
+ * of the same sum would correct it twice.  If the sum counts, all who write meanwhile
+ * know what they do.  If not, somebody may be at work who does not: whose source
+ * was not there yet, or who knows a label of an enum by its old name, which locks
+ * no table.  So such writers have to end first, and new ones to look again.
+ */
+static char *
+lock_and_look(const SyncstateSource *source, List **columns, bool *counts)
+{
+	LOCKMODE	lockmode = AccessShareLock;
+	bool		in_use;
 	char	   *now;
-	bool		in_use = false;
-	SyncstateDigest correction;
-	SyncstateDigest sum;
 
-	table_tree(source, RowExclusiveLock);
-	columns = syncstate_source_columns(source);
+	*columns = syncstate_source_columns(source);
+	check_readable(source, *columns);
 	CommandCounterIncrement();
-	PushActiveSnapshot(GetLatestSnapshot());
-
-	now = signature(source, columns, &in_use);
+	for (;;)
+	{
+		(void) table_tree(source, lockmode);
+		*columns = syncstate_source_columns(source);
+		PushActiveSnapshot(GetLatestSnapshot());
+		in_use = false;
+		now = signature(source, *columns, &in_use);
+		*counts = sum_counts(source, now);
+		if (lockmode == ShareRowExclusiveLock || (lockmode == ShareUpdateExclusiveLock && *counts))
+			break;
+		PopActiveSnapshot();
+		lockmode = *counts ? ShareUpdateExclusiveLock : ShareRowExclusiveLock;
+	}
 	if (in_use)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the source of \"%s\" is in use by another query of this session",
 						text_to_cstring(source->type_key))));
 	if (now == NULL)
-		elog(ERROR, "triggers of \"%s\" are not as they were made", text_to_cstring(source->type_key));
-	if (check_enable_rls(source->relid[SIDE_LOCAL], InvalidOid, true) == RLS_ENABLED)
-		refuse_tracking(source, "Row security hides some of its rows from you.");
-	noted = noted_signature(source, GetActiveSnapshot());
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source of \"%s\" cannot be tracked as it is", text_to_cstring(source->type_key)),
+				 errdetail("A trigger of sync_source_track was replaced by another one, or a partition is being detached."),
+				 errhint("Drop the trigger, or finish what was begun, and try again.")));
+	return now;
+}
+
+/* Has all backends look again at what their triggers have to do, once we commit. */
+static void
+invalidate_tables(const SyncstateSource *source)
+{
+	ListCell   *cell;
+
+	foreach(cell, table_tree(source, AccessShareLock))
+		CacheInvalidateRelcacheByRelid(lfirst_oid(cell));
+}
+
+/*
+ * Compares the sum with the rows by one snapshot, the latest, and sets the sum
+ * right.  Connected to SPI.
+ */
+static Verification
+verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
+{
+	Verification v = {0};
+	List	   *columns;
+	char	   *now = lock_and_look(source, &columns, &v.counted);
+	SyncstateDigest correction;
+	SyncstateDigest sum;
+	PendingDelta *delta;
+
 	sum_deltas(source, GetActiveSnapshot(), &sum);
 	v.measured = syncstate_scan_digest(fcinfo, source, SIDE_LOCAL);
 	PopActiveSnapshot();
+	if (!v.counted)
+		invalidate_tables(source);
 
-	v.counted = noted != NULL && strcmp(noted, now) == 0;
 	v.tracked = sum;
 	correction = v.measured;
 	digest_subtract(&correction, &sum);
-	digest_add(&pending_delta(&source->id)->digest, &correction);
+	delta = pending_delta(&source->id);
+	digest_add(&delta->digest, &correction);
+	delta->ahead |= IsolationUsesXactSnapshot();
 	{
 		pg_uuid_t	id = source->id;
 		NullableDatum args[] = {
@@ -1167,7 +1368,10 @@ sync_source_untrack(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(tracked);
 }
 
-/* The sum of the deltas of one source, while they are folded. */
+/*
+ * The sum of the deltas of one source, while they are folded.  Whether there still
+ * is such a source is seen past row security: who prunes may not see all.
+ */
 typedef struct Fold
 {
 	pg_uuid_t	source_id;		/* hash key */
@@ -1212,7 +1416,11 @@ syncstate_fold_deltas(void)
 			syncstate_datum(Int64GetDatum((int64) fold->digest.sum.low)),
 		};
 
-		kept += (int64) syncstate_execute(STMT_PUT_DELTA, args, false);
+		if (!syncstate_source_exists(&fold->source_id))
+			continue;
+		if (syncstate_execute(STMT_PUT_DELTA, args, false) == 0)
+			elog(ERROR, "a delta was not put back");
+		kept++;
 	}
 	return (int64) n - kept;
 }
