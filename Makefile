@@ -8,6 +8,7 @@
 #	make test-jcs					hashes of documents against a library from npm
 #	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make demo, make demo-shell		a real synchronisation; the same and psql
+#	make bench SECTIONS=digest		against what people write by hand; without SECTIONS, all of it
 #	make format, make format-check	layout of the C files
 #
 # PG=17 chooses one of several versions which Debian's packages installed.
@@ -119,6 +120,19 @@ demo-shell:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py --shell
 
+# ROWS makes all of it smaller in proportion; DOC=1 writes doc/performance.md too.
+# Memory and checkpoints as set here keep the disk out of it.
+ROWS = 5000000
+CHECKPOINTS = 200000
+SHARED_BUFFERS = 4GB
+bench:
+	@PG='$(PG)' script/setup build bench
+	@PG='$(PG)' script/sandbox -k test/bench/results $(if $(DOC),-k doc/performance.md) \
+		-o shared_buffers=$(SHARED_BUFFERS) -o max_wal_size=16GB -o checkpoint_timeout=1h \
+		-o wal_level=minimal -o max_wal_senders=0 -o autovacuum=off -o jit=off \
+		test/bench/bench.py --rows $(ROWS) --checkpoints $(CHECKPOINTS) $(if $(DOC),--doc) \
+		--revision "$$(git describe --always --dirty 2>/dev/null)" $(SECTIONS)
+
 format:
 	@script/setup format
 	@script/format $(wildcard src/*.c src/*.h)
@@ -127,4 +141,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-jcs soak demo demo-shell format format-check
+.PHONY: test matrix test-jcs soak demo demo-shell bench format format-check
