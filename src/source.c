@@ -216,29 +216,14 @@ report_missing_column(const SyncstateSource *source, int side, const char *colum
 static void
 require_hashable(const SyncstateSource *source, int side, const char *column, Oid type)
 {
-	MemoryContext context = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		(void) syncstate_make_packer(context, 1, &type);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *why;
-
-		MemoryContextSwitchTo(context);
-		why = CopyErrorData();
-		if (why->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
-			PG_RE_THROW();
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("column \"%s\" of the %s source of \"%s\" cannot be hashed",
-						column, side_names[side], source_key_cstring(source)),
-				 errdetail("It is of type %s now.", format_type_be(type)),
-				 errhint("Attach the source anew with other columns.")));
-	}
-	PG_END_TRY();
+	if (syncstate_is_packable(type))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of the %s source of \"%s\" cannot be hashed",
+					column, side_names[side], source_key_cstring(source)),
+			 errdetail("It is of type %s now.", format_type_be(type)),
+			 errhint("Attach the source anew with other columns.")));
 }
 
 /* A side must have these columns; 55000 if they were altered since. */

@@ -85,7 +85,7 @@ END $$;
 -- In triggers, in functions, wherever: is what is told what is there?  By one snapshot.
 CREATE FUNCTION m.right(key text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN sync_state_delta(key)->>'local_hash' = m.measured(key);
+    RETURN coalesce(sync_state_delta(key)->>'local_hash', repeat('0', 32) || ':0') = m.measured(key);
 END $$;
 CREATE FUNCTION m.look() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -190,11 +190,11 @@ class Worker(threading.Thread):
         """
         key = self.random.choice(list(SOURCES))
         self.execute("LOCK TABLE %s IN ACCESS SHARE MODE" % SOURCES[key])
-        self.execute("SELECT sync_state_delta(%s)->>'local_hash', m.measured(%s)", key, key)
+        self.execute("SELECT coalesce(sync_state_delta(%s)->>'local_hash', repeat('0', 32) || ':0'), m.measured(%s)", key, key)
         told, measured = self.cursor.fetchone()
         self.checks += 1
         if told != measured:
-            self.execute("SELECT sync_state_delta(%s)->>'local_hash', m.measured(%s)", key, key)
+            self.execute("SELECT coalesce(sync_state_delta(%s)->>'local_hash', repeat('0', 32) || ':0'), m.measured(%s)", key, key)
             raise Wrong("%s was told as %s, is %s; once more: %s, %s" % ((key, told, measured) + self.cursor.fetchone()))
 
 
@@ -466,7 +466,7 @@ class Model:
                 break
             self.control.cursor().execute("%s PREPARED '%s'" % (pick.choice(["COMMIT", "ROLLBACK"]), name))
         for key in SOURCES:
-            told, measured = self.query("SELECT sync_state_delta(%s)->>'local_hash', m.measured(%s)", key, key)[0]
+            told, measured = self.query("SELECT coalesce(sync_state_delta(%s)->>'local_hash', repeat('0', 32) || ':0'), m.measured(%s)", key, key)[0]
             if told != measured:
                 return "in the end %s is told as %s, is %s" % (key, told, measured)
         if pick.random() < 0.5:

@@ -320,7 +320,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_source_attach('x', 't.rows', 't.keyless', '{id,body}') $$, '22023', 'remote has no column "body"'),
 	($$ SELECT sync_source_attach('x', 't.rows', columns => '{id}', row_base => true) $$, '22023', 'row_base needs a remote side'),
 	($$ SELECT sync_source_attach('x', 't.keyless', 't.copy', row_base => true) $$, '55000', 'has no key'),
-	($$ SELECT sync_source_attach('x', 't.nothing') $$, '55000', '0 columns'),
+	($$ SELECT sync_source_attach('x', 't.nothing') $$, '22023', '0 columns'),
 	($$ SELECT sync_source_attach('tracked', 't.keyless') $$, '55000', 'the source of "tracked" is tracked'),
 	($$ SELECT sync_source_track('article') $$, '55000', '"article" has no source'),
 	($$ SELECT sync_source_untrack('article') $$, '55000', '"article" has no source'),
