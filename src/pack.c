@@ -1291,6 +1291,18 @@ syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values)
 	return syncstate_packed_hash(packer);
 }
 
+/* A buffer that was needed for a large row is not kept for longer than that. */
+#define MOST_KEPT (1024 * 1024)
+
+void
+syncstate_trim_packer(SyncstatePacker *packer)
+{
+	if (likely(packer->size <= MOST_KEPT))
+		return;
+	packer->size = MOST_KEPT;
+	packer->buffer = repalloc(packer->buffer, packer->size);
+}
+
 /*
  * Asks for the memory of the row that will probably come next, so that it is in
  * the processor's cache by then.

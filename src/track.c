@@ -505,9 +505,13 @@ find_tracker(const TriggerData *trigdata)
 static SyncstateHash
 hash_slot(Tracker *tracker, TupleTableSlot *slot)
 {
+	SyncstateHash hash;
+
 	for (int i = 0; i < tracker->ncolumns; i++)
 		tracker->values[i].value = slot_getattr(slot, tracker->attnums[i], &tracker->values[i].isnull);
-	return syncstate_pack_and_hash(tracker->packer, tracker->values);
+	hash = syncstate_pack_and_hash(tracker->packer, tracker->values);
+	syncstate_trim_packer(tracker->packer);
+	return hash;
 }
 
 static void
