@@ -26,7 +26,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -407,27 +406,6 @@ is_foreign(const SyncstateSource *source, int side)
 }
 
 /*
- * Settings for planning a statement that reads a foreign table, until
- * AtEOXact_GUC(true, result) or the end of the (sub)transaction.
- *
- * Where the planner believes that a foreign table has a few rows, which may be
- * long ago, they are hardly dearer to fetch than their aggregate, and when in
- * doubt it would rather compute that here.  So let a row that crosses the wire be dear; and
- * since it looks as if compiling were worth it then, no JIT.
- */
-static int
-insist_on_aggregating_there(void)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("cpu_tuple_cost", "1000", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-/*
  * Runs a statement that reads a side (or both), with the snapshot that is
  * active; its rows are the last result.  Errors name the key.
  */
@@ -437,8 +415,6 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 {
 	MeasureContext context = {source, side};
 	ErrorContextCallback callback = {error_context_stack, say_what_is_measured, &context};
-	bool		foreign = is_foreign(source, SIDE_LOCAL) || is_foreign(source, SIDE_REMOTE);
-	int			level = foreign ? insist_on_aggregating_there() : 0;
 	SPIPlanPtr	plan;
 
 	error_context_stack = &callback;
@@ -448,8 +424,6 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 	(void) syncstate_execute_plan(plan, query, nargs, args, true);
 	SPI_freeplan(plan);
 	error_context_stack = callback.previous;
-	if (foreign)
-		AtEOXact_GUC(true, level);
 }
 
 static char *
@@ -653,11 +627,9 @@ is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side,
 {
 	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
 								 digest_query(fcinfo, source, side, columns));
-	int			level = insist_on_aggregating_there();
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\"", query);
-	AtEOXact_GUC(true, level);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
 		char	   *line = TextDatumGetCString(syncstate_result(row, 1).value);
