@@ -30,6 +30,17 @@ AS 'MODULE_PATHNAME', 'sync_row_hash';
 COMMENT ON FUNCTION @extschema@.sync_row_hash(VARIADIC pg_catalog."any") IS
 'Hash of one row''s columns: 16 bytes, XXH3-128 of their values, whatever their storage or the session''s settings. What sync_digest adds up. Finds drift, not forgery. Errors: 22023 (a type that cannot be hashed).';
 
+/*
+ * The same for the extension's own statements, where nobody else can create
+ * functions: in the target schema, one with the very types of a table's columns
+ * would be preferred to one with VARIADIC "any".
+ */
+CREATE FUNCTION syncstate.sync_row_hash(VARIADIC columns pg_catalog."any")
+RETURNS pg_catalog.bytea LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'syncstate_row_hash';
+COMMENT ON FUNCTION syncstate.sync_row_hash(VARIADIC pg_catalog."any") IS
+'Internal: sync_row_hash, for the extension''s own statements.';
+
 CREATE FUNCTION syncstate.digest_add(pg_catalog.internal, VARIADIC columns pg_catalog."any")
 RETURNS pg_catalog.internal LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'syncstate_digest_add';
@@ -79,6 +90,24 @@ CREATE AGGREGATE @extschema@.sync_digest(VARIADIC columns pg_catalog."any") (
 COMMENT ON AGGREGATE @extschema@.sync_digest(VARIADIC pg_catalog."any") IS
 'Fingerprint of a multiset of rows: the sum of their sync_row_hash modulo 2^128 in 32 hex digits, a colon, and how many they are. Their order does not matter. Finds drift, not forgery. Errors: 22023 (a type that cannot be hashed).';
 
+CREATE AGGREGATE syncstate.sync_digest(VARIADIC columns pg_catalog."any") (
+	sfunc = syncstate.digest_add,
+	stype = pg_catalog.internal,
+	sspace = 24,
+	finalfunc = syncstate.digest_final,
+	combinefunc = syncstate.digest_combine,
+	serialfunc = syncstate.digest_serialize,
+	deserialfunc = syncstate.digest_deserialize,
+	msfunc = syncstate.digest_add,
+	minvfunc = syncstate.digest_remove,
+	mstype = pg_catalog.internal,
+	msspace = 24,
+	mfinalfunc = syncstate.digest_final,
+	parallel = safe
+);
+COMMENT ON AGGREGATE syncstate.sync_digest(VARIADIC pg_catalog."any") IS
+'Internal: sync_digest, for the extension''s own statements.';
+
 /* ------------------------------------------------------------------------
  * Sketches
  * ------------------------------------------------------------------------ */
@@ -120,6 +149,19 @@ CREATE AGGREGATE @extschema@.sync_sketch(cells pg_catalog.int4, key_columns pg_c
 );
 COMMENT ON AGGREGATE @extschema@.sync_sketch(pg_catalog.int4, pg_catalog.int4, VARIADIC pg_catalog."any") IS
 'Sketch of rows of which the first key_columns columns are the key: 40 bytes a cell, at least 48 and at most 1048576 cells. Two of them tell by sync_sketch_diff what differs, if there are about 2 cells for each row that one side lacks. Errors: 22004, 22023.';
+
+CREATE AGGREGATE syncstate.sync_sketch(cells pg_catalog.int4, key_columns pg_catalog.int4, VARIADIC columns pg_catalog."any") (
+	sfunc = syncstate.sketch_add,
+	stype = pg_catalog.internal,
+	sspace = 42000,
+	finalfunc = syncstate.sketch_final,
+	combinefunc = syncstate.sketch_combine,
+	serialfunc = syncstate.sketch_serialize,
+	deserialfunc = syncstate.sketch_deserialize,
+	parallel = safe
+);
+COMMENT ON AGGREGATE syncstate.sync_sketch(pg_catalog.int4, pg_catalog.int4, VARIADIC pg_catalog."any") IS
+'Internal: sync_sketch, for the extension''s own statements.';
 
 CREATE TYPE syncstate.sync_sketch_key AS (
 	key_hash pg_catalog.bytea,

@@ -106,7 +106,7 @@ sync_state_delta(PG_FUNCTION_ARGS)
 	if (syncstate_execute(STMT_GET_HASHES, &key, true) > 0)
 		sides = syncstate_result_sides(0, 1);
 	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE])
-		(void) syncstate_measure_sides(fcinfo, key.value, &observed);
+		(void) syncstate_measure_sides(key.value, &observed);
 	if (observed.given[SIDE_LOCAL])
 		sides.local = text_or_null(observed.hash[SIDE_LOCAL]);
 	if (observed.given[SIDE_REMOTE])

@@ -54,9 +54,7 @@ typedef struct Difference
 /* What the statements of a source are put together from. */
 typedef struct DiffJob
 {
-	FunctionCallInfo fcinfo;
 	SyncstateSource source;
-	char	   *schema;			/* of the public functions */
 	char	   *table[2];
 	List	   *columns;
 	List	   *key;
@@ -68,19 +66,17 @@ typedef struct DiffJob
 } DiffJob;
 
 static void
-begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
+begin_job(DiffJob *job, const SyncstateSource *source)
 {
 	ListCell   *cell;
 
 	memset(job, 0, sizeof(DiffJob));
-	job->fcinfo = fcinfo;
 	job->source = *source;
 	if (!OidIsValid(source->relid[SIDE_REMOTE]))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the source of \"%s\" has no remote side", text_to_cstring(source->type_key)),
 				 errhint("Attach it with remote.")));
-	job->schema = syncstate_function_schema(fcinfo);
 	job->columns = syncstate_source_columns(source);
 	job->key = syncstate_source_key(source);
 	foreach(cell, job->columns)
@@ -101,8 +97,8 @@ begin_job(DiffJob *job, FunctionCallInfo fcinfo, const SyncstateSource *source)
 static bytea *
 sketch_side(DiffJob *job, int side, int cells)
 {
-	char	   *query = psprintf("SELECT %s.sync_sketch(%d, %d, %s) FROM %s AS x",
-								 job->schema, cells, list_length(job->key),
+	char	   *query = psprintf("SELECT syncstate.sync_sketch(%d, %d, %s) FROM %s AS x",
+								 cells, list_length(job->key),
 								 syncstate_column_list(list_concat_copy(job->key, job->rest), "x.%s"),
 								 job->table[side]);
 
@@ -202,10 +198,10 @@ static char *
 grouped_side(DiffJob *job, int side, const char *condition)
 {
 	char	   *columns = syncstate_column_list(job->key, "x.%s");
-	char	   *hash = psprintf("%s.sync_row_hash(%s)", job->schema, columns);
+	char	   *hash = psprintf("syncstate.sync_row_hash(%s)", columns);
 
-	return psprintf("(SELECT %s, %s AS h, %s.sync_digest(%s) AS d FROM %s AS x%s%s%s GROUP BY %s, %s OFFSET 0)",
-					key_columns(job, "x", true), hash, job->schema,
+	return psprintf("(SELECT %s, %s AS h, syncstate.sync_digest(%s) AS d FROM %s AS x%s%s%s GROUP BY %s, %s OFFSET 0)",
+					key_columns(job, "x", true), hash,
 					syncstate_column_list(job->columns, "x.%s"), job->table[side],
 					condition[0] == '\0' ? "" : " WHERE ", condition[0] == '\0' ? "" : hash, condition,
 					columns, hash);
@@ -369,7 +365,7 @@ sync_source_diff(PG_FUNCTION_ARGS)
 
 	syncstate_connect();
 	syncstate_get_source(key, GetActiveSnapshot(), &source);
-	begin_job(&job, fcinfo, &source);
+	begin_job(&job, &source);
 	find_differences(&job, false);
 	for (int64 i = 0; i < job.ndifferences; i++)
 	{
@@ -474,7 +470,7 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 	syncstate_connect();
 	syncstate_get_source(key, GetActiveSnapshot(), &source);
 	refuse_without_row_base(&source);
-	begin_job(&job, fcinfo, &source);
+	begin_job(&job, &source);
 	find_differences(&job, true);
 	bases = read_row_bases(&job, &synced);
 	for (int64 i = 0; i < job.ndifferences; i++)
@@ -547,8 +543,8 @@ write_row_bases(DiffJob *job)
 	write_by_snapshot(psprintf("DELETE FROM syncstate.sync_row_base b WHERE b.type_key OPERATOR(pg_catalog.=) $1"
 							   " AND NOT (b.key_hash OPERATOR(pg_catalog.=) ANY ($2))"
 							   " AND NOT EXISTS (SELECT FROM %s AS x"
-							   " WHERE %s.sync_row_hash(%s) OPERATOR(pg_catalog.=) b.key_hash)",
-							   job->table[SIDE_LOCAL], job->schema, syncstate_column_list(job->key, "x.%s")),
+							   " WHERE syncstate.sync_row_hash(%s) OPERATOR(pg_catalog.=) b.key_hash)",
+							   job->table[SIDE_LOCAL], syncstate_column_list(job->key, "x.%s")),
 					  2, argtypes, args);
 }
 
@@ -561,7 +557,7 @@ write_row_bases(DiffJob *job)
  * read, so that nothing becomes a base which only one side had.
  */
 void
-syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key)
+syncstate_move_row_bases(Datum type_key)
 {
 	SyncstateSource source;
 	DiffJob		job;
@@ -571,7 +567,7 @@ syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) && source.row_base)
 	{
-		begin_job(&job, fcinfo, &source);
+		begin_job(&job, &source);
 		find_differences(&job, true);
 		write_row_bases(&job);
 	}

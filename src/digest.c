@@ -26,6 +26,7 @@
 #include "syncstate.h"
 
 PG_FUNCTION_INFO_V1(sync_row_hash);
+PG_FUNCTION_INFO_V1(syncstate_row_hash);
 PG_FUNCTION_INFO_V1(syncstate_digest_add);
 PG_FUNCTION_INFO_V1(syncstate_digest_remove);
 PG_FUNCTION_INFO_V1(syncstate_digest_combine);
@@ -106,6 +107,15 @@ sync_row_hash(PG_FUNCTION_ARGS)
 	SET_VARSIZE(result, VARHDRSZ + SYNCSTATE_HASH_LENGTH);
 	syncstate_store_hash(VARDATA(result), syncstate_pack_and_hash(packer, fcinfo->args));
 	PG_RETURN_BYTEA_P(result);
+}
+
+/*
+ * syncstate.sync_row_hash(VARIADIC "any"): the same, for the extension's statements
+ */
+Datum
+syncstate_row_hash(PG_FUNCTION_ARGS)
+{
+	return sync_row_hash(fcinfo);
 }
 
 static SyncstateDigest *

@@ -93,7 +93,7 @@ execute_on_arrays(SyncstateStatement statement, const Marks *marks, TimestampTz 
  * that the upsert took.
  */
 static void
-finish_marked(FunctionCallInfo fcinfo, const Marks *marks, const Marked *marked, TimestampTz now)
+finish_marked(const Marks *marks, const Marked *marked, TimestampTz now)
 {
 	if (marked->had_runs)
 		execute_on_arrays(STMT_FINISH_MARKED, marks, now);
@@ -108,7 +108,7 @@ finish_marked(FunctionCallInfo fcinfo, const Marks *marks, const Marked *marked,
 	if (syncstate_table_is_empty(TABLE_SOURCE))
 		return;
 	for (int i = 0; i < marks->nrows; i++)
-		syncstate_move_row_bases(fcinfo, marks->keys[i]);
+		syncstate_move_row_bases(marks->keys[i]);
 }
 
 /* A key that the upsert refused: why? */
@@ -139,7 +139,7 @@ marked_before(Datum key, NullableDatum run, NullableDatum local, NullableDatum r
 }
 
 static Datum
-mark_one(FunctionCallInfo fcinfo, Datum key, NullableDatum local, NullableDatum remote,
+mark_one(Datum key, NullableDatum local, NullableDatum remote,
 		 NullableDatum run, TimestampTz now)
 {
 	NullableDatum args[] = {
@@ -164,7 +164,7 @@ mark_one(FunctionCallInfo fcinfo, Datum key, NullableDatum local, NullableDatum 
 	init_marked(&marked, 1);
 	note_marked(&marked, 0, key, run);
 	result = syncstate_return_datum(0, 1);
-	finish_marked(fcinfo, &marks, &marked, now);
+	finish_marked(&marks, &marked, now);
 	return result;
 }
 
@@ -181,7 +181,7 @@ sync_state_mark_synced(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_state_mark_synced()");
 
 	syncstate_connect();
-	result = mark_one(fcinfo, key, syncstate_arg(fcinfo, 1), syncstate_arg(fcinfo, 2),
+	result = mark_one(key, syncstate_arg(fcinfo, 1), syncstate_arg(fcinfo, 2),
 					  syncstate_arg(fcinfo, 3), now);
 	SPI_finish();
 
@@ -227,7 +227,7 @@ only_returned(const Marks *marks, const bool *returned)
 }
 
 static void
-mark_segment(FunctionCallInfo fcinfo, const Marks *marks, TimestampTz now)
+mark_segment(const Marks *marks, TimestampTz now)
 {
 	uint64		nreturned = execute_on_arrays(marks->with_run ? STMT_MARK_RUN_MANY : STMT_MARK_MANY,
 											  marks, now);
@@ -246,7 +246,7 @@ mark_segment(FunctionCallInfo fcinfo, const Marks *marks, TimestampTz now)
 
 	if (nreturned == (uint64) marks->nrows)
 	{
-		finish_marked(fcinfo, marks, &marked, now);
+		finish_marked(marks, &marked, now);
 		return;
 	}
 	check_refused(marks, returned, now);
@@ -254,7 +254,7 @@ mark_segment(FunctionCallInfo fcinfo, const Marks *marks, TimestampTz now)
 	{
 		Marks		done = only_returned(marks, returned);
 
-		finish_marked(fcinfo, &done, &marked, now);
+		finish_marked(&done, &marked, now);
 	}
 }
 
@@ -299,7 +299,7 @@ sync_state_mark_synced_many(PG_FUNCTION_ARGS)
 		marks.remote = batch->columns[1] + from;
 		marks.runs = runs + from;
 		marks.with_run = !runs[from].isnull;
-		mark_segment(fcinfo, &marks, now);
+		mark_segment(&marks, now);
 	}
 	SPI_finish();
 

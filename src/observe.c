@@ -116,7 +116,7 @@ check_recorded(Datum key, const SyncstateObserved *observed, const SyncstateSide
  * must not have looked earlier.  A key that is unknown gets a row to lock.
  */
 static bool
-measure_locked(FunctionCallInfo fcinfo, Datum key, TimestampTz now, SyncstateObserved *observed)
+measure_locked(Datum key, TimestampTz now, SyncstateObserved *observed)
 {
 	bool		measured;
 	SyncstateSource source;
@@ -136,7 +136,7 @@ measure_locked(FunctionCallInfo fcinfo, Datum key, TimestampTz now, SyncstateObs
 		syncstate_execute(STMT_OBSERVE, args, false);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	measured = syncstate_measure_sides(fcinfo, key, observed);
+	measured = syncstate_measure_sides(key, observed);
 	PopActiveSnapshot();
 	return measured;
 }
@@ -161,7 +161,7 @@ sync_state_observe(PG_FUNCTION_ARGS)
 
 	syncstate_connect();
 	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE])
-		measured = measure_locked(fcinfo, key, now, &observed);
+		measured = measure_locked(key, now, &observed);
 	args[0] = syncstate_datum(key);
 	args[1] = syncstate_datum(TimestampTzGetDatum(now));
 	args[2] = observed.hash[SIDE_LOCAL];
@@ -182,7 +182,7 @@ sync_state_observe(PG_FUNCTION_ARGS)
 		if (measured && syncstate_same_text(sides.local, sides.remote) &&
 			syncstate_same_text(sides.local, sides.local_base) &&
 			syncstate_same_text(sides.remote, sides.remote_base))
-			syncstate_move_row_bases(fcinfo, key);
+			syncstate_move_row_bases(key);
 	}
 	else
 	{

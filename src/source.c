@@ -8,7 +8,9 @@
  * without a right on one more table; it decides nothing but what is measured.
  * The rows themselves are read as the caller, by a statement that leaves the
  * aggregate to the side where the rows are: if that is a foreign table whose
- * server knows the extension, one row crosses the wire.
+ * server knows the extension, one row crosses the wire.  It calls the aggregate in
+ * schema syncstate: beside the one in the extension's target schema, anybody who
+ * may create functions there could put another one that fits the columns better.
  *
  * The columns of a digest are in the order of their names, whatever the order in
  * which a table has them, and do not depend on which are the key: so it stays
@@ -340,15 +342,6 @@ syncstate_source_key(const SyncstateSource *source)
 
 /* -------------------------------------------------------------- measuring */
 
-/* The schema of the extension's public functions, quoted: that of the one which is called. */
-char *
-syncstate_function_schema(FunctionCallInfo fcinfo)
-{
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-
-	return pstrdup(quote_identifier(get_namespace_name(schema)));
-}
-
 static char *
 qualified_name(Relation rel)
 {
@@ -427,34 +420,33 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 }
 
 static char *
-digest_query(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+digest_query(const SyncstateSource *source, int side, List *columns)
 {
-	return psprintf("SELECT %s.sync_digest(%s) FROM %s AS x",
-					syncstate_function_schema(fcinfo),
+	return psprintf("SELECT syncstate.sync_digest(%s) FROM %s AS x",
 					syncstate_column_list(columns, "x.%s"),
 					syncstate_source_table(source, side));
 }
 
 /* The digest of a side, by reading its rows. */
 SyncstateDigest
-syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
+syncstate_scan_digest(const SyncstateSource *source, int side)
 {
 	List	   *columns = syncstate_source_columns(source);
 
 	syncstate_require_columns(source, side, columns);
-	syncstate_run_query(source, side, digest_query(fcinfo, source, side, columns), 0, NULL, NULL);
+	syncstate_run_query(source, side, digest_query(source, side, columns), 0, NULL, NULL);
 	return syncstate_parse_digest(DatumGetTextPP(syncstate_result(0, 1).value));
 }
 
 /* The digest of a side: as its triggers keep it if that counts, else by reading its rows. */
 static SyncstateDigest
-measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
+measure(const SyncstateSource *source, int side)
 {
 	SyncstateDigest digest;
 
 	if (side == SIDE_LOCAL && syncstate_tracked_digest(source, syncstate_source_columns(source), &digest))
 		return digest;
-	return syncstate_scan_digest(fcinfo, source, side);
+	return syncstate_scan_digest(source, side);
 }
 
 /*
@@ -465,7 +457,7 @@ measure(FunctionCallInfo fcinfo, const SyncstateSource *source, int side)
  * in conflict with nothing; and who deletes all rows deletes the content.
  */
 bool
-syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed)
+syncstate_measure_sides(Datum type_key, SyncstateObserved *observed)
 {
 	SyncstateSource source;
 	SyncstateDigest digest;
@@ -477,7 +469,7 @@ syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserv
 	{
 		if (!OidIsValid(source.relid[side]))
 			continue;
-		digest = measure(fcinfo, &source, side);
+		digest = measure(&source, side);
 		if (digest.rows != 0)
 			observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_digest_text(&digest)));
 		observed->given[side] = true;
@@ -623,10 +615,10 @@ check_number_of_columns(List *columns, List *key)
 
 /* Does the aggregate run where a foreign table's rows are?  Asks for the plan. */
 static bool
-is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+is_pushed_down(const SyncstateSource *source, int side, List *columns)
 {
 	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
-								 digest_query(fcinfo, source, side, columns));
+								 digest_query(source, side, columns));
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\"", query);
@@ -642,16 +634,16 @@ is_pushed_down(FunctionCallInfo fcinfo, const SyncstateSource *source, int side,
 }
 
 static void
-notice_fetching(FunctionCallInfo fcinfo, const SyncstateSource *source, int side, List *columns)
+notice_fetching(const SyncstateSource *source, int side, List *columns)
 {
 	if (!is_foreign(source, side) ||
-		is_pushed_down(fcinfo, source, side, columns))
+		is_pushed_down(source, side, columns))
 		return;
 	ereport(NOTICE,
 			(errmsg("all rows of the foreign table \"%s\" will be fetched to be hashed",
 					get_rel_name(source->relid[side])),
 			 errdetail("Its server does not compute sync_digest of these columns."),
-			 errhint("With postgres_fdw, create extension syncstate in the same schema over there, and set the option extensions 'syncstate' for the foreign server; declare columns of types that are neither built in nor of such an extension, enums for instance, as text.")));
+			 errhint("With postgres_fdw, create extension syncstate over there, and set the option extensions 'syncstate' for the foreign server; declare columns of types that are neither built in nor of such an extension, enums for instance, as text.")));
 }
 
 /* The relation that is given for a side, opened and checked. */
@@ -770,7 +762,7 @@ sync_source_attach(PG_FUNCTION_ARGS)
 	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
 	{
 		if (OidIsValid(source.relid[side]))
-			notice_fetching(fcinfo, &source, side, syncstate_source_columns(&source));
+			notice_fetching(&source, side, syncstate_source_columns(&source));
 	}
 	if (syncstate_execute(STMT_ATTACH, args, false) == 0)
 		syncstate_report_suppressed(key);

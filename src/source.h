@@ -37,13 +37,12 @@ extern List *syncstate_columns_to_track(const SyncstateSource *source);
 extern List *syncstate_source_key(const SyncstateSource *source);
 extern bool syncstate_has_column(List *columns, const char *name);
 extern void syncstate_require_columns(const SyncstateSource *source, int side, List *columns);
-extern char *syncstate_function_schema(FunctionCallInfo fcinfo);
 extern char *syncstate_source_table(const SyncstateSource *source, int side);
 extern char *syncstate_column_list(List *columns, const char *format);
 extern void syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 								int nargs, Oid *argtypes, const NullableDatum *args);
-extern SyncstateDigest syncstate_scan_digest(FunctionCallInfo fcinfo, const SyncstateSource *source, int side);
-extern bool syncstate_measure_sides(FunctionCallInfo fcinfo, Datum type_key, SyncstateObserved *observed);
+extern SyncstateDigest syncstate_scan_digest(const SyncstateSource *source, int side);
+extern bool syncstate_measure_sides(Datum type_key, SyncstateObserved *observed);
 
 /* track.c */
 extern void syncstate_init_tracking(void);
@@ -53,6 +52,6 @@ extern bool syncstate_untrack(const SyncstateSource *source);
 extern int64 syncstate_fold_deltas(void);
 
 /* diff.c */
-extern void syncstate_move_row_bases(FunctionCallInfo fcinfo, Datum type_key);
+extern void syncstate_move_row_bases(Datum type_key);
 
 #endif							/* SYNCSTATE_SOURCE_H */

@@ -1198,7 +1198,7 @@ invalidate_tables(const SyncstateSource *source)
  * right.  Connected to SPI.
  */
 static Verification
-verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
+verify(const SyncstateSource *source)
 {
 	Verification v = {0};
 	List	   *columns;
@@ -1208,7 +1208,7 @@ verify(FunctionCallInfo fcinfo, const SyncstateSource *source)
 	PendingDelta *delta;
 
 	sum_deltas(source, GetActiveSnapshot(), &sum);
-	v.measured = syncstate_scan_digest(fcinfo, source, SIDE_LOCAL);
+	v.measured = syncstate_scan_digest(source, SIDE_LOCAL);
 	PopActiveSnapshot();
 	if (!v.counted)
 		invalidate_tables(source);
@@ -1254,7 +1254,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 	{
 		check_trackable(&source);
 		ensure_triggers(&source);
-		(void) verify(fcinfo, &source);
+		(void) verify(&source);
 	}
 	SPI_finish();
 
@@ -1326,7 +1326,7 @@ sync_source_verify(PG_FUNCTION_ARGS)
 				 errhint("sync_source_track makes the triggers.")));
 	check_trackable(&source);
 	ensure_triggers(&source);
-	v = verify(fcinfo, &source);
+	v = verify(&source);
 
 	MemoryContextSwitchTo(caller);
 	result = verification_json(source.type_key, &v);

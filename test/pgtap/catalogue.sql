@@ -107,7 +107,9 @@ SELECT is_empty($$ SELECT prosrc FROM t.function WHERE prolang = (SELECT oid FRO
 SELECT results_eq($$ SELECT aggfnoid::regproc::text COLLATE "default", proparallel, aggkind, aggcombinefn::regproc::text COLLATE "default", aggserialfn::regproc::text COLLATE "default", aggdeserialfn::regproc::text COLLATE "default", aggminvtransfn::regproc::text COLLATE "default", aggfinalmodify
                        FROM pg_aggregate JOIN t.function f ON (f.oid = aggfnoid) ORDER BY 1 $$,
 	$$ VALUES ('sync_digest', 's'::"char", 'n'::"char", 'syncstate.digest_combine', 'syncstate.digest_serialize', 'syncstate.digest_deserialize', 'syncstate.digest_remove', 'r'::"char"),
-	          ('sync_sketch', 's', 'n', 'syncstate.sketch_combine', 'syncstate.sketch_serialize', 'syncstate.sketch_deserialize', '-', 'r') $$,
+	          ('sync_sketch', 's', 'n', 'syncstate.sketch_combine', 'syncstate.sketch_serialize', 'syncstate.sketch_deserialize', '-', 'r'),
+	          ('syncstate.sync_digest', 's', 'n', 'syncstate.digest_combine', 'syncstate.digest_serialize', 'syncstate.digest_deserialize', 'syncstate.digest_remove', 'r'),
+	          ('syncstate.sync_sketch', 's', 'n', 'syncstate.sketch_combine', 'syncstate.sketch_serialize', 'syncstate.sketch_deserialize', '-', 'r') $$,
 	'aggregates can be computed in parallel and by partition, and the digest moved along a window');
 SELECT set_eq($$ SELECT proname::text FROM t.function WHERE NOT internal AND provolatile = 'i' AND proparallel <> 's' $$, ARRAY[]::text[], 'what is immutable is parallel safe');
 

@@ -93,7 +93,7 @@ INSERT INTO t.call (kind, call) VALUES
 	('pure', $$SELECT sync_row_hash(1, 'x'), sync_digest(1, 'x'), sync_sketch(100, 1, 1, 'x')$$),
 	('pure', $$SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), (SELECT sync_sketch(100, 1, 2)))$$),
 	-- what is attached is no secret; the rows are read by the caller's rights
-	('pure', $$SELECT * FROM sync_source_diff('rows')$$),
+	('read', $$SELECT * FROM sync_source_diff('rows')$$),
 	('pure', $$SELECT sync_state_action('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT sync_state_detail('a', 'b', 'c', 'd')$$),
 	('pure', $$SELECT * FROM sync_state_compare('{"a": 1}', '{}')$$),

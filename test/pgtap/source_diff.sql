@@ -339,5 +339,25 @@ SELECT sync_state_mark_synced('random', 'x', 'y') \g /dev/null
 DELETE FROM t.n WHERE part = 'filler' AND id = 1;
 SELECT is((SELECT string_agg(concat_ws(' ', part, id, action, detail), ', ' ORDER BY part, id) FROM t.told WHERE part = 'a' OR id < 4), 'a 1 PULL create, filler 1 PULL delete, filler 2 CONFLICT edit/edit, filler 3 PUSH create', '... bases too');
 
+-- ---------------------------------------------------------------------------------------------
+-- Functions that somebody planted beside the extension's, and that fit the columns better
+-- ---------------------------------------------------------------------------------------------
+CREATE TABLE t.here (id int PRIMARY KEY, v text);
+CREATE TABLE t.there (id int PRIMARY KEY, v text);
+INSERT INTO t.here VALUES (1, 'a'), (2, 'b');
+INSERT INTO t.there VALUES (1, 'a'), (2, 'c');
+CREATE FUNCTION t.spring(text, int, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'planted'; END $$;
+CREATE FUNCTION public.sync_row_hash(int) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'planted'; END $$;
+CREATE AGGREGATE public.sync_digest(int, text) (sfunc = t.spring, stype = text);
+SELECT throws_ok($$ SELECT public.sync_digest(id, v) FROM t.here $$, 'P0001', 'planted', 'what is planted would be called by its name');
+SELECT sync_source_attach('planted', 't.here', 't.there', row_base => true) \g /dev/null
+SELECT is(sync_state_delta('planted') ->> 'detail', 'conflict', '... but not by delta');
+SELECT is(sync_state_observe('planted') ->> 'detail', 'conflict', '... by observe');
+SELECT is(t.diff('planted'), 'different {"id": 2}', '... by diff');
+SELECT is((SELECT string_agg(concat_ws(' ', key, action, detail), ', ') FROM sync_source_diff3('planted')), '{"id": 2} INITIAL_SYNC conflict', '... by diff3');
+SELECT is(sync_source_track('planted'), true, '... by track');
+SELECT is(sync_source_verify('planted') ->> 'valid', 'true', '... by verify');
+SELECT is((sync_state_mark_synced('planted', 'x', 'y')).sync_status, 'in_sync', '... by mark_synced, which reads both sides for their bases');
+
 SELECT * FROM finish();
 ROLLBACK;
