@@ -96,6 +96,30 @@ mix(uint64 x)
 	return x ^ (x >> 33);
 }
 
+/* A random word, as a number below n: by multiplication, which is faster than a remainder. */
+static inline uint32
+place_of(uint32 word, uint32 n)
+{
+	return (uint32) (((uint64) word * n) >> 32);
+}
+
+/* Moves a place that is taken on to the next one that is not. */
+static pg_noinline void
+make_distinct(uint32 *places, uint32 ncells)
+{
+	for (int i = 1; i < PLACES; i++)
+	{
+		for (int j = 0; j < i; j++)
+		{
+			if (places[j] == places[i])
+			{
+				places[i] = places[i] + 1 == ncells ? 0 : places[i] + 1;
+				j = -1;
+			}
+		}
+	}
+}
+
 /*
  * Three words that know nothing of each other: the parts of an element are good
  * hashes already, so it takes little; but no sum of elements may look like one.
@@ -108,27 +132,18 @@ derive(const Element *element, uint32 ncells)
 	Derived		derived;
 
 	derived.check = mix((element->key.low * UINT64CONST(0xaef17502108ef2d9)) ^ (element->key.high + element->row));
-	for (int i = 0; i < PLACES; i++)
-	{
-		uint64		word = i < 2 ? first : second;
-		uint32		bits = (uint32) (i % 2 == 0 ? word : word >> 32);
-		uint32		place = (uint32) (((uint64) bits * ncells) >> 32);
-
-		/* The next one that is not taken. */
-		for (int j = 0; j < i; j++)
-		{
-			if (derived.places[j] == place)
-			{
-				place = place + 1 == ncells ? 0 : place + 1;
-				j = -1;
-			}
-		}
-		derived.places[i] = place;
-	}
+	derived.places[0] = place_of((uint32) first, ncells);
+	derived.places[1] = place_of((uint32) (first >> 32), ncells);
+	derived.places[2] = place_of((uint32) second, ncells);
+	derived.places[3] = place_of((uint32) (second >> 32), ncells);
+	if (unlikely(derived.places[0] == derived.places[1] || derived.places[0] == derived.places[2] ||
+				 derived.places[0] == derived.places[3] || derived.places[1] == derived.places[2] ||
+				 derived.places[1] == derived.places[3] || derived.places[2] == derived.places[3]))
+		make_distinct(derived.places, ncells);
 	return derived;
 }
 
-static void
+static inline void
 add_to_cell(Cell *cell, const Element *element, uint64 check)
 {
 	cell->count++;
@@ -195,6 +210,19 @@ check_same_shape(const Sketch *sketch, uint32 ncells, uint32 key_columns)
 				 errmsg("cells and key_columns must be the same for every row")));
 }
 
+/* Checks the arguments of a call; returns the sketch that there is, or a new one. */
+static pg_noinline Sketch *
+sketch_for_args(FunctionCallInfo fcinfo, Sketch *sketch, int ncolumns)
+{
+	int32		cells = Max(arg_between(fcinfo, 1, "cells", SYNCSTATE_MOST_CELLS), SYNCSTATE_LEAST_CELLS);
+	int32		key_columns = arg_between(fcinfo, 2, "key_columns", ncolumns);
+
+	if (sketch == NULL)
+		return new_sketch(syncstate_aggregate_context(fcinfo), cells, key_columns);
+	check_same_shape(sketch, cells, key_columns);
+	return sketch;
+}
+
 /*
  * syncstate.sketch_add(internal, cells int, key_columns int, VARIADIC "any")
  */
@@ -203,23 +231,21 @@ syncstate_sketch_add(PG_FUNCTION_ARGS)
 {
 	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 3);
 	const NullableDatum *columns = fcinfo->args + 3;
-	int32		cells = Max(arg_between(fcinfo, 1, "cells", SYNCSTATE_MOST_CELLS), SYNCSTATE_LEAST_CELLS);
-	int32		key_columns = arg_between(fcinfo, 2, "key_columns", packer->ncolumns);
-	Sketch	   *sketch;
+	Sketch	   *sketch = PG_ARGISNULL(0) ? NULL : (Sketch *) PG_GETARG_POINTER(0);
 	Element		element;
 	Derived		derived;
 
-	if (PG_ARGISNULL(0))
-		sketch = new_sketch(syncstate_aggregate_context(fcinfo), cells, key_columns);
-	else
-		sketch = (Sketch *) PG_GETARG_POINTER(0);
-	check_same_shape(sketch, cells, key_columns);
+	/* Nothing new is what nearly every row says. */
+	if (unlikely(sketch == NULL || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+				 (uint32) PG_GETARG_INT32(1) != sketch->ncells ||
+				 (uint32) PG_GETARG_INT32(2) != sketch->key_columns))
+		sketch = sketch_for_args(fcinfo, sketch, packer->ncolumns);
 
 	syncstate_prefetch_next_row(packer, columns);
 	packer->used = 0;
-	syncstate_pack_columns(packer, columns, 0, key_columns);
+	syncstate_pack_columns(packer, columns, 0, sketch->key_columns);
 	element.key = syncstate_packed_hash(packer);
-	syncstate_pack_columns(packer, columns, key_columns, packer->ncolumns);
+	syncstate_pack_columns(packer, columns, sketch->key_columns, packer->ncolumns);
 	element.row = syncstate_packed_hash(packer).low;
 
 	derived = derive(&element, sketch->ncells);
