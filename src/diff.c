@@ -440,6 +440,20 @@ sum_of(text *digest)
 	return digest == NULL ? NULL : cstring_to_text_with_len(VARDATA_ANY(digest), 2 * SYNCSTATE_HASH_LENGTH);
 }
 
+static SyncstateDecision
+decide_on_row(const Difference *d, const text *base, bool synced)
+{
+	SyncstateSides sides = {
+		.local = sum_of(d->digest[SIDE_LOCAL]),
+		.remote = sum_of(d->digest[SIDE_REMOTE]),
+		.local_base = base,
+		.remote_base = base,
+		.synced = synced,
+	};
+
+	return syncstate_decide(&sides);
+}
+
 static void
 refuse_without_row_base(const SyncstateSource *source)
 {
@@ -476,14 +490,7 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 	for (int64 i = 0; i < job.ndifferences; i++)
 	{
 		const Difference *d = &job.differences[i];
-		SyncstateSides sides = {
-			.local = sum_of(d->digest[SIDE_LOCAL]),
-			.remote = sum_of(d->digest[SIDE_REMOTE]),
-			.local_base = bases[i],
-			.remote_base = bases[i],
-			.synced = synced,
-		};
-		SyncstateDecision decision = syncstate_decide(&sides);
+		SyncstateDecision decision = decide_on_row(d, bases[i], synced);
 		Datum		values[3];
 		bool		nulls[3] = {false, false, false};
 
@@ -570,6 +577,67 @@ syncstate_move_row_bases(Datum type_key)
 		begin_job(&job, &source);
 		find_differences(&job, true);
 		write_row_bases(&job);
+	}
+	PopActiveSnapshot();
+}
+
+/* The bases of rows in conflict become what a side has of them. */
+static void
+write_resolved_bases(DiffJob *job, int side)
+{
+	bool		synced;
+	text	  **bases = read_row_bases(job, &synced);
+	NullableDatum *set = palloc_array(NullableDatum, job->ndifferences + 1);
+	NullableDatum *sums = palloc_array(NullableDatum, job->ndifferences + 1);
+	NullableDatum *gone = palloc_array(NullableDatum, job->ndifferences + 1);
+	int			nset = 0;
+	int			ngone = 0;
+	NullableDatum args[3];
+
+	for (int64 i = 0; i < job->ndifferences; i++)
+	{
+		const Difference *d = &job->differences[i];
+		NullableDatum hash = syncstate_datum(PointerGetDatum(d->key_hash));
+
+		CHECK_FOR_INTERRUPTS();
+		if (!decide_on_row(d, bases[i], synced).conflict)
+			continue;
+		if (d->digest[side] == NULL)
+			gone[ngone++] = hash;
+		else
+		{
+			set[nset] = hash;
+			sums[nset++] = syncstate_datum(DirectFunctionCall2(binary_decode, PointerGetDatum(sum_of(d->digest[side])),
+															   CStringGetTextDatum("hex")));
+		}
+	}
+	args[0] = syncstate_datum(PointerGetDatum(job->source.type_key));
+	args[1] = syncstate_datum(syncstate_array(set, nset, BYTEAOID));
+	args[2] = syncstate_datum(syncstate_array(sums, nset, BYTEAOID));
+	syncstate_execute(STMT_SET_ROW_BASES, args, false);
+	args[1] = syncstate_datum(syncstate_array(gone, ngone, BYTEAOID));
+	syncstate_execute(STMT_DROP_ROW_BASES, args, false);
+}
+
+/*
+ * A conflict is resolved: where a row is in conflict, the side that is to follow
+ * counts as if it had not moved.  So the base becomes what that side has, and the
+ * next decision on the row is PUSH or PULL.  For keys whose source keeps bases;
+ * connected to SPI.
+ */
+void
+syncstate_resolve_row_bases(Datum type_key, bool ours)
+{
+	SyncstateSource source;
+	DiffJob		job;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) && source.row_base)
+	{
+		begin_job(&job, &source);
+		find_differences(&job, true);
+		write_resolved_bases(&job, ours ? SIDE_REMOTE : SIDE_LOCAL);
 	}
 	PopActiveSnapshot();
 }

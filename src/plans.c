@@ -566,6 +566,18 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"DELETE FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1",
 		1, {TEXTOID}
 	},
+	[STMT_SET_ROW_BASES] = {
+		"INSERT INTO syncstate.sync_row_base (type_key, key_hash, row_hash)"
+		" SELECT $1, u.k, u.r FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS u(k, r)"
+		" ORDER BY u.k ON CONFLICT (type_key, key_hash) DO UPDATE SET row_hash = EXCLUDED.row_hash",
+		3, {TEXTOID, BYTEAARRAYOID, BYTEAARRAYOID},
+		.scans = true
+	},
+	[STMT_DROP_ROW_BASES] = {
+		"DELETE FROM syncstate.sync_row_base b WHERE b.type_key" EQ "$1 AND b.key_hash" EQ "ANY ($2)",
+		2, {TEXTOID, BYTEAARRAYOID},
+		.scans = true
+	},
 	[STMT_ROW_BASES] = {
 		"SELECT b.key_hash, b.row_hash FROM syncstate.sync_row_base b"
 		" WHERE b.type_key" EQ "$1 AND b.key_hash" EQ "ANY ($2)",

@@ -21,7 +21,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "syncstate.h"
+#include "source.h"
 
 PG_FUNCTION_INFO_V1(sync_state_resolve);
 
@@ -141,6 +141,8 @@ sync_state_resolve(PG_FUNCTION_ARGS)
 	result = syncstate_return_datum(0, 1);
 	syncstate_execute(STMT_LOG_RESOLUTION, args, false);
 	syncstate_finish_run(r.type_key, now, "superseded", syncstate_null());
+	if (!syncstate_table_is_empty(TABLE_SOURCE))
+		syncstate_resolve_row_bases(r.type_key, strcmp(TextDatumGetCString(r.how), "remote") != 0);
 	SPI_finish();
 
 	PG_RETURN_DATUM(result);

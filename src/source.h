@@ -53,5 +53,6 @@ extern int64 syncstate_fold_deltas(void);
 
 /* diff.c */
 extern void syncstate_move_row_bases(Datum type_key);
+extern void syncstate_resolve_row_bases(Datum type_key, bool ours);
 
 #endif							/* SYNCSTATE_SOURCE_H */

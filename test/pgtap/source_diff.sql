@@ -340,6 +340,44 @@ DELETE FROM t.n WHERE part = 'filler' AND id = 1;
 SELECT is((SELECT string_agg(concat_ws(' ', part, id, action, detail), ', ' ORDER BY part, id) FROM t.told WHERE part = 'a' OR id < 4), 'a 1 PULL create, filler 1 PULL delete, filler 2 CONFLICT edit/edit, filler 3 PUSH create', '... bases too');
 
 -- ---------------------------------------------------------------------------------------------
+-- A conflict that is resolved is resolved for its rows, too
+-- ---------------------------------------------------------------------------------------------
+CREATE TABLE t.ours (id int PRIMARY KEY, v text);
+CREATE TABLE t.theirs (id int PRIMARY KEY, v text);
+CREATE FUNCTION t.rows() RETURNS text LANGUAGE sql AS $$
+	SELECT coalesce(string_agg(concat_ws(' ', key ->> 'id', action, detail), ', ' ORDER BY (key ->> 'id')::int), 'none') FROM sync_source_diff3('settled') $$;
+INSERT INTO t.ours SELECT i, 'v' FROM generate_series(1, 6) i;
+INSERT INTO t.theirs TABLE t.ours;
+SELECT sync_source_attach('settled', 't.ours', 't.theirs', row_base => true) \g /dev/null
+SELECT sync_state_observe('settled') \g /dev/null
+-- 1: both edited; 2: ours edited, theirs deleted; 3: the reverse; 4: only ours; 5: only theirs; 7: both new
+UPDATE t.ours SET v = 'o' WHERE id IN (1, 2, 4);
+UPDATE t.theirs SET v = 't' WHERE id IN (1, 3, 5);
+DELETE FROM t.theirs WHERE id = 2;
+DELETE FROM t.ours WHERE id = 3;
+INSERT INTO t.ours VALUES (7, 'o');
+INSERT INTO t.theirs VALUES (7, 't');
+SELECT is(sync_state_observe('settled') ->> 'action', 'CONFLICT', 'both sides were edited');
+SELECT is(t.rows(), '1 CONFLICT edit/edit, 2 CONFLICT edit/delete, 3 CONFLICT delete/edit, 4 PUSH edit, 5 PULL edit, 7 CONFLICT edit/edit', '... four rows on both');
+SAVEPOINT a;
+SELECT sync_state_resolve('settled', 'local') \g /dev/null
+SELECT is(t.rows(), '1 PUSH edit, 2 PUSH create, 3 PUSH delete, 4 PUSH edit, 5 PULL edit, 7 PUSH edit', 'local: ours are pushed, what only they edited is still theirs');
+ROLLBACK TO a;
+SELECT sync_state_resolve('settled', 'remote') \g /dev/null
+SELECT is(t.rows(), '1 PULL edit, 2 PULL delete, 3 PULL create, 4 PUSH edit, 5 PULL edit, 7 PULL edit', 'remote: the reverse');
+ROLLBACK TO a;
+UPDATE t.ours SET v = 'm' WHERE id = 1;
+SELECT sync_state_resolve('settled', 'merged', sync_state_delta('settled') ->> 'local_hash') \g /dev/null
+SELECT is(t.rows(), '1 PUSH edit, 2 PUSH create, 3 PUSH delete, 4 PUSH edit, 5 PULL edit, 7 PUSH edit', 'merged: what was made of them is pushed');
+ROLLBACK TO a;
+-- A first sync: nobody knows a base.
+SELECT sync_state_reset('settled') \g /dev/null
+SELECT sync_state_observe('settled') \g /dev/null
+SELECT is(t.rows(), '1 INITIAL_SYNC conflict, 2 INITIAL_SYNC push, 3 INITIAL_SYNC pull, 4 INITIAL_SYNC conflict, 5 INITIAL_SYNC conflict, 7 INITIAL_SYNC conflict', 'before a first sync');
+SELECT sync_state_resolve('settled', 'remote') \g /dev/null
+SELECT is(t.rows(), '1 PULL edit, 2 PUSH create, 3 PULL create, 4 PULL edit, 5 PULL edit, 7 PULL edit', '... remote: what is there on both sides is pulled');
+
+-- ---------------------------------------------------------------------------------------------
 -- Functions that somebody planted beside the extension's, and that fit the columns better
 -- ---------------------------------------------------------------------------------------------
 CREATE TABLE t.here (id int PRIMARY KEY, v text);
