@@ -309,6 +309,8 @@ def main():
 
     use_socket()
     facts = environment(options)
+    results = os.path.join(DIRECTORY, "results")
+    os.makedirs(results, exist_ok=True)
     sections, failed = [], []
     for name in options.sections:
         section = Section(name, options)
@@ -318,9 +320,7 @@ def main():
             traceback.print_exc()
             failed.append(name)
         sections.append(section)
-    results = os.path.join(DIRECTORY, "results")
-    os.makedirs(results, exist_ok=True)
-    report.write(results, facts, sections, failed)
+        report.write(results, facts, sections, failed)
     if options.doc:
         report.write_doc(os.path.join(DIRECTORY, "../../doc/performance.md"), facts, sections, failed)
     print(f"\nreport: {os.path.join('test/bench/results', 'report.md')}")
