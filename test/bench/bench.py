@@ -22,6 +22,7 @@ import collections
 import contextlib
 import datetime
 import importlib
+import math
 import os
 import re
 import statistics
@@ -149,36 +150,58 @@ class Section:
                     costs[name].append(cost)
         return costs
 
-    def pgbench(self, script, transactions=None, seconds=None, clients=1, statements=1,
-                mode="prepared", variables=(), **settings):
+    @contextlib.contextmanager
+    def clients(self, script, *limit, clients=1, mode="prepared", variables=(), **settings):
+        """A running pgbench; at its end, its output is in the list that this yields."""
+        settings = {"synchronous_commit": "off", **settings}
+        defined = [f"-D{name}={value}" for name, value in dict(variables).items()]
+        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        output = []
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            file.write(script)
+            file.flush()
+            command = [os.path.join(bindir(), "pgbench"), "-n", "-M", mode, "-c", str(clients),
+                       "-f", file.name, *map(str, limit), *defined, self.database]
+            with subprocess.Popen(command, env={**os.environ, "PGOPTIONS": options}, text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                yield output
+                output += process.communicate()
+                if process.returncode:
+                    raise RuntimeError(f"pgbench: {output[1]}")
+
+    def pgbench(self, script, transactions=None, seconds=None, clients=1, statements=1, variables=(),
+                **options):
         """Runs a script of pgbench: what one of its `statements` took the backends.
 
         CPU is read by the backends when they have done a tenth, and at the end."""
-        settings = {"synchronous_commit": "off", **settings}
         last = transactions or 0
         first = max(1, last // 10)
         script = (f"\\set n :n + 1\n\\if :n = {first} or :n = {last}\n"
                   f"INSERT INTO bench_cpu SELECT :client_id, {CPU_NOW};\n\\endif\n" + script)
-        defined = [f"-D{name}={value}" for name, value in {"n": 0, **dict(variables)}.items()]
-        limit = ["-t", str(transactions)] if transactions else ["-T", str(seconds)]
-        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file, \
-                contextlib.closing(self.session()) as session:
-            file.write(script)
-            file.flush()
+        limit = ("-t", transactions) if transactions else ("-T", seconds)
+        with contextlib.closing(self.session()) as session:
             session.run("TRUNCATE bench_cpu")
-            command = [os.path.join(bindir(), "pgbench"), "-n", "-M", mode, "-c", str(clients),
-                       "-f", file.name, *limit, *defined, self.database]
-            options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-            done = subprocess.run(command, env={**os.environ, "PGOPTIONS": options},
-                                  capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"pgbench: {done.stderr}")
-            rate = float(re.search(r"tps = ([0-9.]+)", done.stdout).group(1)) * statements
+            with self.clients(script, *limit, clients=clients, variables={"n": 0, **dict(variables)},
+                              **options) as output:
+                pass
+            rate = float(re.search(r"tps = ([0-9.]+)", output[0]).group(1)) * statements
             cpu = session.value("SELECT sum(used) FROM (SELECT max(cpu) - min(cpu) AS used"
                                 " FROM bench_cpu GROUP BY client) AS c")
         if transactions:
             cpu = float(cpu) / 1e9 / (clients * (last - first) * statements)
         return Cost(cpu, clients / rate, rate)
+
+    def pace(self, script, counter, clients, warm_up, seconds, **options):
+        """How fast a counter grows, by a query, once the clients have warmed up."""
+        with contextlib.closing(self.session()) as session, \
+                self.clients(script, "-T", math.ceil(warm_up + seconds), clients=clients, **options):
+            readings = []
+            for pause in (warm_up, seconds):
+                time.sleep(pause)
+                readings.append((session.value(counter), time.perf_counter()))
+        (before, start), (after, end) = readings
+        rate = (after - before) / (end - start)
+        return Cost(None, 1 / rate if rate else None, rate)
 
     # Reporting
 
@@ -286,6 +309,8 @@ def main():
 
     use_socket()
     facts = environment(options)
+    results = os.path.join(DIRECTORY, "results")
+    os.makedirs(results, exist_ok=True)
     sections, failed = [], []
     for name in options.sections:
         section = Section(name, options)
@@ -295,9 +320,7 @@ def main():
             traceback.print_exc()
             failed.append(name)
         sections.append(section)
-    results = os.path.join(DIRECTORY, "results")
-    os.makedirs(results, exist_ok=True)
-    report.write(results, facts, sections, failed)
+        report.write(results, facts, sections, failed)
     if options.doc:
         report.write_doc(os.path.join(DIRECTORY, "../../doc/performance.md"), facts, sections, failed)
     print(f"\nreport: {os.path.join('test/bench/results', 'report.md')}")

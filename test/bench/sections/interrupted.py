@@ -20,7 +20,7 @@ def run(bench):
     scanning.run("PREPARE theirs AS " + SCAN)
 
     costs = bench.compare({
-        **{size: lambda session=session: session.cost("EXECUTE ours", times=200)
+        **{size: lambda session=session: session.cost("EXECUTE ours", times=20)
            for size, session in sessions.items()},
         "scan": lambda: scanning.cost("EXECUTE theirs", times=2),
     }, rounds=9)

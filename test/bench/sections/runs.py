@@ -4,8 +4,6 @@ and to finish; no history of runs, no conflicts: it does less), with the same co
 plpgsql touch trigger. Each of 1, 2, 8 and 32 clients on a key of its own; then all on one key, where
 who finds it held tries again after 1 ms. pgbench; the commit does not wait for the disk."""
 
-from bench import Cost
-
 STEP = '{"step": 100, "total": 1000}'
 CHECKPOINTS = 10
 
@@ -45,7 +43,6 @@ TABLE = {"ours": "syncstate.sync_state", "theirs": "byhand.sync_state"}
 def run(bench):
     session = bench.session()
     bench.load(session, "byhand.sql")
-    seconds = 2 if bench.options.rows >= 5_000_000 else 1
 
     def prepare():
         """No run in hand, no bloat."""
@@ -56,19 +53,19 @@ def run(bench):
         session.vacuum(*TABLE.values(), "syncstate.sync_run", "syncstate.sync_tombstone")
 
     def cycles(side, clients, scripts, key):
-        script = f"\\set key {key}\n" + scripts[side]
-        bench.pgbench(script, seconds=seconds, clients=clients, variables={"step": STEP, "hash": "hash"})
-        done = session.value(f"SELECT sum(run_number) FROM {TABLE[side]}")
-        return Cost(0, seconds / done, done / seconds)
+        # Each backend first has to plan and to read the catalogue.
+        return bench.pace(f"\\set key {key}\n" + scripts[side], clients=clients, warm_up=clients / 16, seconds=2,
+                          counter=f"SELECT sum(run_number) FROM {TABLE[side]}",
+                          variables={"step": STEP, "hash": "hash"})
 
     for clients in (1, 2, 8, 32):
         costs = bench.compare({side: lambda side=side: cycles(side, clients, ON_KEYS, ":client_id")
-                               for side in TABLE}, before=prepare)
+                               for side in TABLE}, rounds=3, before=prepare)
         bench.ratio(f"cycles/s, clients on keys of their own: {clients}", costs, "ours", "theirs",
                     "≥ 1.0", by="rate")
     costs = bench.compare({f"{side} {clients}": lambda side=side, clients=clients:
                            cycles(side, clients, ON_ONE, "0")
-                           for clients in (2, 32) for side in TABLE}, before=prepare)
+                           for clients in (2, 32) for side in TABLE}, rounds=3, before=prepare)
     for clients in (2, 32):
         bench.ratio(f"cycles/s, clients on one key: {clients}", costs, f"ours {clients}",
                     f"theirs {clients}", "≥ 1.0", by="rate")
