@@ -230,10 +230,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		1, {TIMESTAMPTZOID},
 		.scans = true
 	},
+	/* Fenced off from the order, or the planner would read all keys in theirs: it must not sort. */
 	[STMT_DETECT_INTERRUPTED] = {
-		"SELECT s.type_key FROM syncstate.sync_state s"
-		" WHERE s.sync_status" EQ "'syncing' AND (s.lease_expires_at IS NULL OR s.lease_expires_at" LE "$1)"
-		" ORDER BY s.type_key",
+		"SELECT i.type_key FROM (SELECT s.type_key FROM syncstate.sync_state s"
+		"  WHERE s.sync_status" EQ "'syncing'"
+		"  AND (s.lease_expires_at IS NULL OR s.lease_expires_at" LE "$1) OFFSET 0) i"
+		" ORDER BY i.type_key",
 		1, {TIMESTAMPTZOID}
 	},
 
@@ -275,6 +277,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		1, {TEXTARRAYOID},
 		.scans = true
 	},
+	/* A scalar subquery and not NOT EXISTS, for which it would read all open conflicts, too. */
 	[STMT_OPEN_CONFLICTS] = {
 		"INSERT INTO syncstate.sync_conflict (type_key, conflict_number, kind,"
 		" base_local_hash, base_remote_hash, local_hash, remote_hash, detected_at)"
@@ -284,8 +287,8 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" s.last_synced_hash, s.last_synced_remote_hash, s.local_hash, s.remote_hash, $2"
 		" FROM syncstate.sync_state s WHERE s.type_key" EQ "ANY ($1)"
 		" AND syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NOT NULL"
-		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
-		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
+		" AND (SELECT c.conflict_number FROM syncstate.sync_conflict c"
+		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL LIMIT 1) IS NULL",
 		2, {TEXTARRAYOID, TIMESTAMPTZOID}
 	},
 

@@ -146,7 +146,7 @@ for my $key ('utf8', 'latin1', 'utf8 fetched', 'latin1 fetched')
 	}
 	else
 	{
-		like($asked, qr/^DECLARE c1 CURSOR FOR\s+SELECT public\.sync_digest\([^()]*\) FROM public\.article\nFETCH 100 FROM c1\z/, "$key: a digest was asked for, and nothing else");
+		like($asked, qr/^DECLARE c1 CURSOR FOR\s+SELECT syncstate\.sync_digest\([^()]*\) FROM public\.article\nFETCH 100 FROM c1\z/, "$key: a digest was asked for, and nothing else");
 	}
 	is(sql("SELECT count(*) FROM sync_source_diff('$key')"), '0', "$key: no row differs");
 	is(sql("SELECT sync_state_observe('$key')->>'detail'"), 'unchanged', "$key: observed");
@@ -190,7 +190,7 @@ SELECT count(*) FROM sync_source_diff3('$key')});
 
 	cmp_ok(scalar(@scans), '>=', 4, "$key: it was asked for sketches and keys");
 	is(scalar(grep { $_ > 11 } @scans), 0, "$key: never for more rows than differ");
-	is(scalar(grep { !/public\.sync_(sketch|digest)\(/ } @remote), 0, "$key: always for an aggregate");
+	is(scalar(grep { !/syncstate\.sync_(sketch|digest)\(/ } @remote), 0, "$key: always for an aggregate");
 	ok((grep { /sync_sketch/ } @remote) && (grep { /GROUP BY/ } @remote), "$key: of all rows, and of those keys");
 }
 
@@ -201,7 +201,7 @@ CREATE TABLE wide (id int PRIMARY KEY, v int); INSERT INTO wide SELECT i, i % 10
 CREATE FOREIGN TABLE far_wide (id int, v int) SERVER utf8_shipped OPTIONS (table_name 'wide');
 SELECT sync_source_attach('wide', 'wide', 'far_wide')});
 is(sql("SELECT difference, count(*) FROM sync_source_diff('wide') GROUP BY 1 ORDER BY 1"), "different|108000\nlocal_only|1", '108,001 differences');
-my $lists = () = slurp_file($far->logfile) =~ /SELECT id, public\.sync_row_hash\(id\), public\.sync_digest\(id, v\) FROM public\.wide GROUP BY 1, 2/g;
+my $lists = () = slurp_file($far->logfile) =~ /SELECT id, syncstate\.sync_row_hash\(id\), syncstate\.sync_digest\(id, v\) FROM public\.wide GROUP BY 1, 2/g;
 is($lists, 1, 'lists are made where the rows are');
 
 # Other types keep the rows from being hashed over there.
@@ -217,7 +217,7 @@ is(says("SELECT sync_source_attach('grows', 'grows', 'grows', key_columns => '{i
 $far->safe_psql('utf8', q{INSERT INTO grows SELECT i, 'x' FROM generate_series(4, 10000) i});
 asked();
 is(sql("SELECT right(sync_state_delta('grows')->>'remote_hash', 6)"), ':10000', '... that has grown');
-unlike(asked(), qr/SELECT (?!public\.sync_digest)/, '... is not fetched');
+unlike(asked(), qr/SELECT (?!syncstate\.sync_digest)/, '... is not fetched');
 sql('ANALYZE grows');
 
 # One transaction sees one state over there, as postgres_fdw keeps its snapshot.
@@ -241,7 +241,7 @@ like(error("SELECT sync_state_delta('utf8')"),
 	'a column that is gone over there: the server\'s error, and the key');
 $far->safe_psql('utf8', 'ALTER TABLE article RENAME headline TO title; DROP EXTENSION syncstate');
 like(error("SELECT sync_state_delta('utf8')"),
-	qr/ERROR:  42883: function public\.sync_digest.* does not exist.*CONTEXT:  .*reading the remote source of "utf8"/s,
+	qr/ERROR:  3F000: schema "syncstate" does not exist.*CONTEXT:  .*reading the remote source of "utf8"/s,
 	'no extension over there');
 is(sql("SELECT count(*) FROM sync_source_diff('utf8 fetched')"), '11', 'where rows are fetched, none is needed');
 sql('ALTER FOREIGN TABLE utf8_fetched DROP COLUMN title');
