@@ -56,6 +56,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -1009,14 +1010,21 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 	return whole;
 }
 
-/* May the caller read all of the rows? */
+/* May the caller name the table in a statement? */
+static bool
+may_use_schema(Oid relid)
+{
+	return syncstate_schema_aclcheck(get_rel_namespace(relid), GetUserId(), ACL_USAGE) == ACLCHECK_OK;
+}
+
+/* May the caller read all of the rows?  What a statement that reads them would be asked. */
 static bool
 may_read(const SyncstateSource *source, List *columns)
 {
 	Oid			relid = source->relid[SIDE_LOCAL];
 	ListCell   *cell;
 
-	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED || !may_use_schema(relid))
 		return false;
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 		return true;
@@ -1123,6 +1131,8 @@ check_readable(const SyncstateSource *source, List *columns)
 
 	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		refuse_tracking(source, "Row security hides some of its rows from you.");
+	if (!may_use_schema(relid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, get_namespace_name(get_rel_namespace(relid)));
 	if (!may_read(source, columns))
 		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 }

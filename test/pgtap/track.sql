@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(274);
+SELECT plan(276);
 
 CREATE SCHEMA t;
 
@@ -775,6 +775,14 @@ SELECT coalesce(sync_state_delta('child')->>'local_hash', repeat('0', 32) || ':0
 SET LOCAL ROLE track_reader;
 SELECT is(coalesce(sync_state_delta('child')->>'local_hash', repeat('0', 32) || ':0'), :'told'::text, 'who may read the table is told');
 SELECT is(t.scans('t.child'), :scans::bigint, '... without reading it');
+RESET ROLE;
+REVOKE USAGE ON SCHEMA t FROM track_reader;
+SET LOCAL ROLE track_reader;
+SELECT throws_ok($$ SELECT sync_state_delta('child') $$, '42501', 'permission denied for schema t', 'who may not use its schema is refused');
+SELECT throws_ok($$ SELECT sync_source_verify('child') $$, '42501', 'permission denied for schema t', '... nor verify');
+RESET ROLE;
+GRANT USAGE ON SCHEMA t TO track_reader;
+SET LOCAL ROLE track_reader;
 SELECT throws_ok($$ SELECT sync_state_delta('orphan') $$, '42501', 'permission denied for table orphan', 'who may not is refused');
 SELECT throws_ok($$ SELECT sync_source_verify('orphan') $$, '42501', 'permission denied for table orphan', '... verify too');
 SELECT throws_ok($$ SELECT sync_source_verify('child') $$, '42501', 'permission denied for table sync_tracking', '... who may not write down what was verified');
