@@ -1099,6 +1099,8 @@ check_trackable(const SyncstateSource *source)
 	{
 		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
 			refuse_tracking(source, "A partition is a foreign table, which is also written to elsewhere.");
+		if (lfirst_oid(cell) == syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock))
+			refuse_tracking(source, "What triggers note is written there, past all triggers.");
 		if (get_rel_persistence(lfirst_oid(cell)) != RELPERSISTENCE_PERMANENT)
 			refuse_tracking(source, "An unlogged table is emptied after a crash, past all triggers.");
 	}
@@ -1433,7 +1435,10 @@ syncstate_fold_deltas(void)
 		if (!syncstate_source_exists(&fold->source_id))
 			continue;
 		if (syncstate_execute(STMT_PUT_DELTA, args, false) == 0)
-			elog(ERROR, "a delta was not put back");
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a row of syncstate.sync_tracking_delta could not be written"),
+					 errhint("Look for a trigger on it that returns NULL, or a row security policy.")));
 		kept++;
 	}
 	return (int64) n - kept;

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(276);
+SELECT plan(278);
 
 CREATE SCHEMA t;
 
@@ -734,6 +734,8 @@ INSERT INTO syncstate.sync_source (type_key, local, source_id, attached_at) VALU
 SELECT throws_ok($$ SELECT sync_source_track('far') $$, '22023', 'the source of "far" cannot be tracked', 'a foreign table');
 INSERT INTO syncstate.sync_source (type_key, local, source_id, attached_at) VALUES ('far_parted', 't.far_parted', gen_random_uuid(), now());
 SELECT throws_ok($$ SELECT sync_source_track('far_parted') $$, '22023', 'the source of "far_parted" cannot be tracked', 'a foreign partition');
+SELECT sync_source_attach('noted', 'syncstate.sync_tracking_delta');
+SELECT throws_ok($$ SELECT sync_source_track('noted') $$, '22023', 'the source of "noted" cannot be tracked', 'the table that triggers write to, past all triggers');
 SELECT is(t.track_refused('t.view'), '22023 Only a table has triggers for each row that is written.', 'a view');
 SELECT is(t.track_refused('t.matview'), '22023 Only a table has triggers for each row that is written.', 'a materialized view');
 SELECT is(t.track_refused('t.unlogged'), '22023 An unlogged table is emptied after a crash, past all triggers.', 'an unlogged table');
@@ -843,6 +845,11 @@ SELECT is((SELECT removed FROM sync_state_prune('1 day') WHERE kind = 'tracking_
 RESET ROLE;
 SELECT is((SELECT sum(row_count) || ' ' || sum(sum_high) || ' ' || count(*) FROM syncstate.sync_tracking_delta d JOIN syncstate.sync_source s USING (source_id) WHERE type_key = 'plain'), '0 0 1', '... and drops none of them');
 ALTER TABLE syncstate.sync_source DISABLE ROW LEVEL SECURITY;
+-- What is taken out and not let in again would be lost.
+CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER swallow BEFORE INSERT ON syncstate.sync_tracking_delta FOR EACH ROW EXECUTE FUNCTION t.swallow();
+SELECT throws_ok($$ SELECT sync_state_prune('1 day') $$, '55000', 'a row of syncstate.sync_tracking_delta could not be written', 'a trigger that swallows deltas is told of');
+DROP TRIGGER swallow ON syncstate.sync_tracking_delta;
 
 SELECT * FROM finish();
 ROLLBACK;
