@@ -1259,7 +1259,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_track()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	(void) syncstate_source_columns(&source);
 	tracked = has_triggers(&source);
 	if (!tracked)
@@ -1329,7 +1329,7 @@ sync_source_verify(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_verify()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	(void) syncstate_source_columns(&source);
 	if (!has_triggers(&source))
 		ereport(ERROR,
@@ -1377,7 +1377,7 @@ sync_source_untrack(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_untrack()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	tracked = syncstate_untrack(&source);
 	SPI_finish();
 
