@@ -475,19 +475,42 @@ set_up_tracker(Tracker *tracker, Relation rel, const Trigger *trigger)
 	UnregisterSnapshot(snapshot);
 }
 
+/*
+ * Forgets what is out of date: a trigger that is still there is looked up again
+ * when it fires, but one that was dropped never will be.
+ */
+static void
+forget_invalid_trackers(void)
+{
+	HASH_SEQ_STATUS status;
+	Tracker	   *tracker;
+
+	last_tracker = NULL;
+	hash_seq_init(&status, trackers);
+	while ((tracker = hash_seq_search(&status)) != NULL)
+	{
+		if (tracker->valid)
+			continue;
+		if (tracker->context != NULL)
+			MemoryContextDelete(tracker->context);
+		hash_search(trackers, &tracker->trigger, HASH_REMOVE, NULL);
+	}
+}
+
 static Tracker *
 find_tracker(const TriggerData *trigdata)
 {
 	const Trigger *trigger = trigdata->tg_trigger;
 	Tracker	   *tracker = last_tracker;
-	bool		found;
 
 	if (tracker != NULL && tracker->trigger == trigger->tgoid && tracker->valid)
 		return tracker;
 
-	tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, &found);
-	if (!found)
+	tracker = hash_search(trackers, &trigger->tgoid, HASH_FIND, NULL);
+	if (tracker == NULL)
 	{
+		forget_invalid_trackers();
+		tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, NULL);
 		tracker->valid = false;
 		tracker->context = NULL;
 	}

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(278);
+SELECT plan(279);
 
 CREATE SCHEMA t;
 
@@ -845,6 +845,18 @@ SELECT is((SELECT removed FROM sync_state_prune('1 day') WHERE kind = 'tracking_
 RESET ROLE;
 SELECT is((SELECT sum(row_count) || ' ' || sum(sum_high) || ' ' || count(*) FROM syncstate.sync_tracking_delta d JOIN syncstate.sync_source s USING (source_id) WHERE type_key = 'plain'), '0 0 1', '... and drops none of them');
 ALTER TABLE syncstate.sync_source DISABLE ROW LEVEL SECURITY;
+-- A backend keeps what a trigger has to do, but not for ever.
+CREATE TABLE t.renewed (id int PRIMARY KEY);
+SELECT sync_source_attach('renewed', 't.renewed');
+DO $$
+	BEGIN
+		FOR i IN 1 .. 30 LOOP
+			PERFORM sync_source_track('renewed');
+			INSERT INTO t.renewed VALUES (i);
+			PERFORM sync_source_untrack('renewed');
+		END LOOP;
+	END $$;
+SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'syncstate tracker'), '<', 25::bigint, 'nothing is kept of triggers that are gone');
 -- What is taken out and not let in again would be lost.
 CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER swallow BEFORE INSERT ON syncstate.sync_tracking_delta FOR EACH ROW EXECUTE FUNCTION t.swallow();
