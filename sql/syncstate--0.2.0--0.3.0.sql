@@ -300,7 +300,7 @@ CREATE FUNCTION @extschema@.sync_source_diff(type_key pg_catalog.text)
 RETURNS SETOF syncstate.sync_row_diff LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100
 AS 'MODULE_PATHNAME', 'sync_source_diff';
 COMMENT ON FUNCTION @extschema@.sync_source_diff(pg_catalog.text) IS
-'Rows that differ between the two sides of a source, in no order: by digest, then by sketches, and above some 100,000 differences by lists of all keys and hashes. Writes and locks nothing. Errors: 22004, 22023, 55000 (no source, no remote side, no key).';
+'Rows that differ between the two sides of a source, in no order: by sketches, and above some 100,000 differences by lists of all keys and hashes. Writes and locks nothing. Errors: 22004, 22023, 55000 (no source, no remote side, no key).';
 
 CREATE TYPE syncstate.sync_row_plan AS (
 	key pg_catalog.jsonb,

@@ -24,13 +24,15 @@
 #endif
 
 /*
- * PostgreSQL 16 merged the ownership checks of all kinds of objects into one.
- * Can go with support for 15.
+ * PostgreSQL 16 merged the checks of ownership and of privileges of most kinds of
+ * objects into one each.  Can go with support for 15.
  */
 #if PG_VERSION_NUM < 160000
 #define syncstate_owns_relation(relid, role) pg_class_ownercheck(relid, role)
+#define syncstate_schema_aclcheck(schema, role, mode) pg_namespace_aclcheck(schema, role, mode)
 #else
 #define syncstate_owns_relation(relid, role) object_ownercheck(RelationRelationId, relid, role)
+#define syncstate_schema_aclcheck(schema, role, mode) object_aclcheck(NamespaceRelationId, schema, role, mode)
 #endif
 
 /*

@@ -364,7 +364,7 @@ sync_source_diff(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source(key, &source);
 	begin_job(&job, &source);
 	find_differences(&job, false);
 	for (int64 i = 0; i < job.ndifferences; i++)
@@ -482,7 +482,7 @@ sync_source_diff3(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source(key, &source);
 	refuse_without_row_base(&source);
 	begin_job(&job, &source);
 	find_differences(&job, true);

@@ -23,10 +23,13 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -128,6 +131,31 @@ syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *
 	return found;
 }
 
+/*
+ * For who is about to change what is attached under a key, or the triggers of it:
+ * keeps others who do that out until the transaction ends, and finds the source as
+ * it is then; false if there is none.
+ *
+ * The row itself would not do, for it may not be there yet; and to lock it takes a
+ * privilege that who tracks a table need not have.
+ */
+bool
+syncstate_lock_source(Datum type_key, SyncstateSource *source)
+{
+	Oid			relid = syncstate_lock_table(TABLE_SOURCE, AccessShareLock);
+	const text *key = DatumGetTextPP(type_key);
+	Snapshot	snapshot;
+	bool		found;
+
+	LockDatabaseObject(relid, DatumGetUInt32(hash_any((const unsigned char *) VARDATA_ANY(key), (int) VARSIZE_ANY_EXHDR(key))),
+					   0, ExclusiveLock);
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	found = syncstate_find_source(key, snapshot, source);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* Is that a source, as of now? */
 bool
 syncstate_source_exists(const pg_uuid_t *id)
@@ -152,15 +180,28 @@ syncstate_source_exists(const pg_uuid_t *id)
 	return found;
 }
 
-/* The same for functions that need one: 55000 if there is none. */
-void
-syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source)
+static void
+report_no_source(Datum type_key)
 {
-	if (!syncstate_find_source(DatumGetTextPP(type_key), snapshot, source))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" has no source", syncstate_key_cstring(type_key)),
-				 errhint("sync_source_attach tells where its rows are.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" has no source", syncstate_key_cstring(type_key)),
+			 errhint("sync_source_attach tells where its rows are.")));
+}
+
+/* The source of a key for functions that need one: 55000 if there is none. */
+void
+syncstate_get_source(Datum type_key, SyncstateSource *source)
+{
+	if (!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), source))
+		report_no_source(type_key);
+}
+
+void
+syncstate_get_source_locked(Datum type_key, SyncstateSource *source)
+{
+	if (!syncstate_lock_source(type_key, source))
+		report_no_source(type_key);
 }
 
 /* ---------------------------------------------------------------- columns */
@@ -743,9 +784,10 @@ sync_source_attach(PG_FUNCTION_ARGS)
 	Datum		result;
 
 	PreventCommandIfReadOnly("sync_source_attach()");
-	source = source_from_args(fcinfo, key);
 
-	replaces = syncstate_find_source(source.type_key, GetActiveSnapshot(), &before);
+	/* Before any table, as everybody does. */
+	replaces = syncstate_lock_source(key, &before);
+	source = source_from_args(fcinfo, key);
 	if (replaces && syncstate_is_tracked(&before))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -787,7 +829,7 @@ sync_source_detach(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_detach()");
 
 	syncstate_connect();
-	found = syncstate_find_source(DatumGetTextPP(key.value), GetActiveSnapshot(), &source);
+	found = syncstate_lock_source(key.value, &source);
 	if (found)
 	{
 		syncstate_untrack(&source);

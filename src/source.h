@@ -30,7 +30,9 @@ typedef struct SyncstateSource
 
 /* source.c */
 extern bool syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *source);
-extern void syncstate_get_source(Datum type_key, Snapshot snapshot, SyncstateSource *source);
+extern void syncstate_get_source(Datum type_key, SyncstateSource *source);
+extern bool syncstate_lock_source(Datum type_key, SyncstateSource *source);
+extern void syncstate_get_source_locked(Datum type_key, SyncstateSource *source);
 extern bool syncstate_source_exists(const pg_uuid_t *id);
 extern List *syncstate_source_columns(const SyncstateSource *source);
 extern List *syncstate_columns_to_track(const SyncstateSource *source);

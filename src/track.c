@@ -56,6 +56,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -474,19 +475,42 @@ set_up_tracker(Tracker *tracker, Relation rel, const Trigger *trigger)
 	UnregisterSnapshot(snapshot);
 }
 
+/*
+ * Forgets what is out of date: a trigger that is still there is looked up again
+ * when it fires, but one that was dropped never will be.
+ */
+static void
+forget_invalid_trackers(void)
+{
+	HASH_SEQ_STATUS status;
+	Tracker	   *tracker;
+
+	last_tracker = NULL;
+	hash_seq_init(&status, trackers);
+	while ((tracker = hash_seq_search(&status)) != NULL)
+	{
+		if (tracker->valid)
+			continue;
+		if (tracker->context != NULL)
+			MemoryContextDelete(tracker->context);
+		hash_search(trackers, &tracker->trigger, HASH_REMOVE, NULL);
+	}
+}
+
 static Tracker *
 find_tracker(const TriggerData *trigdata)
 {
 	const Trigger *trigger = trigdata->tg_trigger;
 	Tracker	   *tracker = last_tracker;
-	bool		found;
 
 	if (tracker != NULL && tracker->trigger == trigger->tgoid && tracker->valid)
 		return tracker;
 
-	tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, &found);
-	if (!found)
+	tracker = hash_search(trackers, &trigger->tgoid, HASH_FIND, NULL);
+	if (tracker == NULL)
 	{
+		forget_invalid_trackers();
+		tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, NULL);
 		tracker->valid = false;
 		tracker->context = NULL;
 	}
@@ -1009,14 +1033,21 @@ sum_deltas(const SyncstateSource *source, Snapshot snapshot, SyncstateDigest *di
 	return whole;
 }
 
-/* May the caller read all of the rows? */
+/* May the caller name the table in a statement? */
+static bool
+may_use_schema(Oid relid)
+{
+	return syncstate_schema_aclcheck(get_rel_namespace(relid), GetUserId(), ACL_USAGE) == ACLCHECK_OK;
+}
+
+/* May the caller read all of the rows?  What a statement that reads them would be asked. */
 static bool
 may_read(const SyncstateSource *source, List *columns)
 {
 	Oid			relid = source->relid[SIDE_LOCAL];
 	ListCell   *cell;
 
-	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED || !may_use_schema(relid))
 		return false;
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 		return true;
@@ -1091,6 +1122,8 @@ check_trackable(const SyncstateSource *source)
 	{
 		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
 			refuse_tracking(source, "A partition is a foreign table, which is also written to elsewhere.");
+		if (lfirst_oid(cell) == syncstate_lock_table(TABLE_TRACKING_DELTA, AccessShareLock))
+			refuse_tracking(source, "What triggers note is written there, past all triggers.");
 		if (get_rel_persistence(lfirst_oid(cell)) != RELPERSISTENCE_PERMANENT)
 			refuse_tracking(source, "An unlogged table is emptied after a crash, past all triggers.");
 	}
@@ -1123,6 +1156,8 @@ check_readable(const SyncstateSource *source, List *columns)
 
 	if (check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
 		refuse_tracking(source, "Row security hides some of its rows from you.");
+	if (!may_use_schema(relid))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, get_namespace_name(get_rel_namespace(relid)));
 	if (!may_read(source, columns))
 		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
 }
@@ -1247,7 +1282,7 @@ sync_source_track(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_track()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	(void) syncstate_source_columns(&source);
 	tracked = has_triggers(&source);
 	if (!tracked)
@@ -1317,7 +1352,7 @@ sync_source_verify(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_verify()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	(void) syncstate_source_columns(&source);
 	if (!has_triggers(&source))
 		ereport(ERROR,
@@ -1365,7 +1400,7 @@ sync_source_untrack(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_source_untrack()");
 
 	syncstate_connect();
-	syncstate_get_source(key, GetActiveSnapshot(), &source);
+	syncstate_get_source_locked(key, &source);
 	tracked = syncstate_untrack(&source);
 	SPI_finish();
 
@@ -1423,7 +1458,10 @@ syncstate_fold_deltas(void)
 		if (!syncstate_source_exists(&fold->source_id))
 			continue;
 		if (syncstate_execute(STMT_PUT_DELTA, args, false) == 0)
-			elog(ERROR, "a delta was not put back");
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a row of syncstate.sync_tracking_delta could not be written"),
+					 errhint("Look for a trigger on it that returns NULL, or a row security policy.")));
 		kept++;
 	}
 	return (int64) n - kept;

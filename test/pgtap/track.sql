@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(274);
+SELECT plan(279);
 
 CREATE SCHEMA t;
 
@@ -734,6 +734,8 @@ INSERT INTO syncstate.sync_source (type_key, local, source_id, attached_at) VALU
 SELECT throws_ok($$ SELECT sync_source_track('far') $$, '22023', 'the source of "far" cannot be tracked', 'a foreign table');
 INSERT INTO syncstate.sync_source (type_key, local, source_id, attached_at) VALUES ('far_parted', 't.far_parted', gen_random_uuid(), now());
 SELECT throws_ok($$ SELECT sync_source_track('far_parted') $$, '22023', 'the source of "far_parted" cannot be tracked', 'a foreign partition');
+SELECT sync_source_attach('noted', 'syncstate.sync_tracking_delta');
+SELECT throws_ok($$ SELECT sync_source_track('noted') $$, '22023', 'the source of "noted" cannot be tracked', 'the table that triggers write to, past all triggers');
 SELECT is(t.track_refused('t.view'), '22023 Only a table has triggers for each row that is written.', 'a view');
 SELECT is(t.track_refused('t.matview'), '22023 Only a table has triggers for each row that is written.', 'a materialized view');
 SELECT is(t.track_refused('t.unlogged'), '22023 An unlogged table is emptied after a crash, past all triggers.', 'an unlogged table');
@@ -775,6 +777,14 @@ SELECT coalesce(sync_state_delta('child')->>'local_hash', repeat('0', 32) || ':0
 SET LOCAL ROLE track_reader;
 SELECT is(coalesce(sync_state_delta('child')->>'local_hash', repeat('0', 32) || ':0'), :'told'::text, 'who may read the table is told');
 SELECT is(t.scans('t.child'), :scans::bigint, '... without reading it');
+RESET ROLE;
+REVOKE USAGE ON SCHEMA t FROM track_reader;
+SET LOCAL ROLE track_reader;
+SELECT throws_ok($$ SELECT sync_state_delta('child') $$, '42501', 'permission denied for schema t', 'who may not use its schema is refused');
+SELECT throws_ok($$ SELECT sync_source_verify('child') $$, '42501', 'permission denied for schema t', '... nor verify');
+RESET ROLE;
+GRANT USAGE ON SCHEMA t TO track_reader;
+SET LOCAL ROLE track_reader;
 SELECT throws_ok($$ SELECT sync_state_delta('orphan') $$, '42501', 'permission denied for table orphan', 'who may not is refused');
 SELECT throws_ok($$ SELECT sync_source_verify('orphan') $$, '42501', 'permission denied for table orphan', '... verify too');
 SELECT throws_ok($$ SELECT sync_source_verify('child') $$, '42501', 'permission denied for table sync_tracking', '... who may not write down what was verified');
@@ -835,6 +845,23 @@ SELECT is((SELECT removed FROM sync_state_prune('1 day') WHERE kind = 'tracking_
 RESET ROLE;
 SELECT is((SELECT sum(row_count) || ' ' || sum(sum_high) || ' ' || count(*) FROM syncstate.sync_tracking_delta d JOIN syncstate.sync_source s USING (source_id) WHERE type_key = 'plain'), '0 0 1', '... and drops none of them');
 ALTER TABLE syncstate.sync_source DISABLE ROW LEVEL SECURITY;
+-- A backend keeps what a trigger has to do, but not for ever.
+CREATE TABLE t.renewed (id int PRIMARY KEY);
+SELECT sync_source_attach('renewed', 't.renewed');
+DO $$
+	BEGIN
+		FOR i IN 1 .. 30 LOOP
+			PERFORM sync_source_track('renewed');
+			INSERT INTO t.renewed VALUES (i);
+			PERFORM sync_source_untrack('renewed');
+		END LOOP;
+	END $$;
+SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'syncstate tracker'), '<', 25::bigint, 'nothing is kept of triggers that are gone');
+-- What is taken out and not let in again would be lost.
+CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER swallow BEFORE INSERT ON syncstate.sync_tracking_delta FOR EACH ROW EXECUTE FUNCTION t.swallow();
+SELECT throws_ok($$ SELECT sync_state_prune('1 day') $$, '55000', 'a row of syncstate.sync_tracking_delta could not be written', 'a trigger that swallows deltas is told of');
+DROP TRIGGER swallow ON syncstate.sync_tracking_delta;
 
 SELECT * FROM finish();
 ROLLBACK;
