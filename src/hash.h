@@ -20,9 +20,10 @@ typedef struct SyncstateHash
 /*
  * GCC can compile one file for a processor that has AVX2, whatever the rest is
  * compiled for.  (The server's bitcode is made by clang, which takes that
- * differently; it does without.)
+ * differently; it does without.  So does who builds with -DSYNCSTATE_NO_AVX2, to
+ * test that the hashes are the same.)
  */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SYNCSTATE_NO_AVX2)
 #define SYNCSTATE_HASH_AVX2
 extern SyncstateHash syncstate_hash_long_avx2(const char *bytes, Size length);
 #endif
