@@ -20,7 +20,6 @@ the threads interleave is not in the seed, so that may take several attempts:
 rounds passed.  Ends with "rounds: N passed, N failed".
 """
 
-import argparse
 import os
 import random
 import sys
@@ -29,6 +28,8 @@ import time
 
 import psycopg2
 import psycopg2.errors
+
+import rounds
 
 DATABASE = "syncstate_model_feed"
 KEYS = ["k%d" % n for n in range(8)]
@@ -282,7 +283,7 @@ class Model:
                                                       sorted(set(reader.copy.items()) - set(table.items())))
         return None
 
-    def reconnect(self):
+    def restart(self):
         """After a round that failed, no transaction is left open."""
         for connection in [self.control, self.reader] + self.writers:
             connection.close()
@@ -290,32 +291,10 @@ class Model:
         self.reader = connect()
         self.writers = [connect() for _ in self.writers]
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=None, help="of the first round; the next has the next")
-    parser.add_argument("--repeat", action="store_true", help="every round with the same seed")
-    parser.add_argument("--writers", type=int, default=4)
-    arguments = parser.parse_args()
-    first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10 ** 9)
-
-    model = Model(arguments.writers)
-    failed = 0
-    start = time.monotonic()
-    for n in range(arguments.rounds):
-        seed = first if arguments.repeat else first + n
-        wrong = model.round(seed)
-        if wrong:
-            failed += 1
-            print("feed.py --seed %d: %s" % (seed, wrong), flush=True)
-            model.reconnect()
-    print("%d rounds from seed %d: %d writes, %d transactions gave way to others, %d changes told in %d pages,"
-          " %d divergences, %.1f s" % (arguments.rounds, first, model.writes, model.given_up, model.changes,
-                                       model.pages, failed, time.monotonic() - start))
-    print("rounds: %d passed, %d failed" % (arguments.rounds - failed, failed))
-    return 1 if failed else 0
+    def summary(self):
+        return ("%d writes, %d transactions gave way to others, %d changes told in %d pages"
+                % (self.writes, self.given_up, self.changes, self.pages))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rounds.main(Model, __doc__))

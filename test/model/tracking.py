@@ -25,7 +25,6 @@ the threads interleave is not in the seed, so that may take several attempts:
 rounds passed.  Ends with "rounds: N passed, N failed".
 """
 
-import argparse
 import io
 import os
 import random
@@ -36,6 +35,8 @@ import time
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
+
+import rounds
 
 DATABASE = "syncstate_model_tracking"
 SOURCES = {"plain": "m.plain", "few": "m.plain", "parted": "m.parted", "child": "m.child", "leaf": "m.south"}
@@ -493,33 +494,11 @@ class Model:
         self.prepared = Prepared()
         self.make_database()
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=None, help="of the first round; the next has the next")
-    parser.add_argument("--repeat", action="store_true", help="every round with the same seed")
-    parser.add_argument("--writers", type=int, default=4)
-    arguments = parser.parse_args()
-    first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10 ** 9)
-
-    model = Model(arguments.writers)
-    failed = 0
-    start = time.monotonic()
-    for n in range(arguments.rounds):
-        seed = first if arguments.repeat else first + n
-        wrong = model.round(seed)
-        if wrong:
-            failed += 1
-            print("tracking.py --seed %d: %s" % (seed, wrong), flush=True)
-            model.restart()
-    totals = model.totals
-    print("%d histories from seed %d: %d statements, %d transactions gave way, %d comparisons, sums verified: %d that counted, %d that did not,"
-          " %d differences, %.1f s" % (arguments.rounds, first, totals["statements"], totals["gave_up"], totals["checks"],
-                                       totals["counted"], totals["did not count"], failed, time.monotonic() - start))
-    print("rounds: %d passed, %d failed" % (arguments.rounds - failed, failed))
-    return 1 if failed else 0
+    def summary(self):
+        totals = self.totals
+        return ("%d statements, %d transactions gave way, %d comparisons, sums verified: %d that counted, %d that did not"
+                % (totals["statements"], totals["gave_up"], totals["checks"], totals["counted"], totals["did not count"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rounds.main(Model, __doc__))
