@@ -556,6 +556,28 @@ write_row_bases(DiffJob *job)
 }
 
 /*
+ * Finds the differences of a key whose source keeps bases of rows, by a snapshot
+ * that stays pushed; false: it has none such.  The snapshot is of now, not of the
+ * calling query: we may have waited for the row's lock.
+ */
+static bool
+begin_row_base_job(DiffJob *job, Datum type_key)
+{
+	SyncstateSource source;
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) || !source.row_base)
+	{
+		PopActiveSnapshot();
+		return false;
+	}
+	begin_job(job, &source);
+	find_differences(job, true);
+	return true;
+}
+
+/*
  * Where both sides agree on a row now, that is its base; where they differ, it
  * keeps the one it has; where neither has it any more, it has none.  For keys
  * whose source wants that; connected to SPI.
@@ -566,18 +588,11 @@ write_row_bases(DiffJob *job)
 void
 syncstate_move_row_bases(Datum type_key)
 {
-	SyncstateSource source;
 	DiffJob		job;
 
-	/* As of now, not as of the calling query: we may have waited for the row's lock. */
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) && source.row_base)
-	{
-		begin_job(&job, &source);
-		find_differences(&job, true);
-		write_row_bases(&job);
-	}
+	if (!begin_row_base_job(&job, type_key))
+		return;
+	write_row_bases(&job);
 	PopActiveSnapshot();
 }
 
@@ -628,16 +643,10 @@ write_resolved_bases(DiffJob *job, int side)
 void
 syncstate_resolve_row_bases(Datum type_key, bool ours)
 {
-	SyncstateSource source;
 	DiffJob		job;
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source) && source.row_base)
-	{
-		begin_job(&job, &source);
-		find_differences(&job, true);
-		write_resolved_bases(&job, ours ? SIDE_REMOTE : SIDE_LOCAL);
-	}
+	if (!begin_row_base_job(&job, type_key))
+		return;
+	write_resolved_bases(&job, ours ? SIDE_REMOTE : SIDE_LOCAL);
 	PopActiveSnapshot();
 }
