@@ -637,8 +637,9 @@ write_resolved_bases(DiffJob *job, int side)
 /*
  * A conflict is resolved: where a row is in conflict, the side that is to follow
  * counts as if it had not moved.  So the base becomes what that side has, and the
- * next decision on the row is PUSH or PULL.  For keys whose source keeps bases;
- * connected to SPI.
+ * next decision on the row is PUSH or PULL.  Rows that are equal have that as
+ * their base, which they may lack before a first sync.  For keys whose source
+ * keeps bases; connected to SPI.
  */
 void
 syncstate_resolve_row_bases(Datum type_key, bool ours)
@@ -647,6 +648,7 @@ syncstate_resolve_row_bases(Datum type_key, bool ours)
 
 	if (!begin_row_base_job(&job, type_key))
 		return;
+	write_row_bases(&job);
 	write_resolved_bases(&job, ours ? SIDE_REMOTE : SIDE_LOCAL);
 	PopActiveSnapshot();
 }

@@ -376,6 +376,8 @@ SELECT sync_state_observe('settled') \g /dev/null
 SELECT is(t.rows(), '1 INITIAL_SYNC conflict, 2 INITIAL_SYNC push, 3 INITIAL_SYNC pull, 4 INITIAL_SYNC conflict, 5 INITIAL_SYNC conflict, 7 INITIAL_SYNC conflict', 'before a first sync');
 SELECT sync_state_resolve('settled', 'remote') \g /dev/null
 SELECT is(t.rows(), '1 PULL edit, 2 PUSH create, 3 PULL create, 4 PULL edit, 5 PULL edit, 7 PULL edit', '... remote: what is there on both sides is pulled');
+UPDATE t.ours SET v = 'o' WHERE id = 6;
+SELECT is((SELECT concat_ws(' ', action, detail) FROM sync_source_diff3('settled') WHERE key ->> 'id' = '6'), 'PUSH edit', '... and what was equal then is known');
 
 -- ---------------------------------------------------------------------------------------------
 -- Functions that somebody planted beside the extension's, and that fit the columns better
