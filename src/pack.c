@@ -1304,36 +1304,40 @@ syncstate_trim_packer(SyncstatePacker *packer)
 }
 
 /*
- * Asks for the memory of the row that will probably come next, so that it is in
- * the processor's cache by then.
+ * Asks for the memory of the row after the next one, so that it is in the
+ * processor's cache by then.  "last" is where the same place in the last row was.
  *
- * In a sequential scan, values by reference point into the table's page, and a
- * page is filled from its end: the next row lies before this one, as far away as
- * this one from the last.  To ask for an address is harmless whatever is there,
- * so it does not matter if that is wrong.
+ * A page is filled from its end: in a sequential scan the next row lies before
+ * this one, as far away as this one from the last.  To ask for an address is
+ * harmless whatever is there, so it does not matter if that is wrong.
  */
 #define CACHE_LINE 64
 #define MOST_PREFETCHED 1024
 
 void
+syncstate_prefetch_row(const char *pointer, const char **last)
+{
+	ptrdiff_t	stride = *last - pointer;
+
+	*last = pointer;
+	if (stride > 0 && stride <= MOST_PREFETCHED)
+	{
+		for (ptrdiff_t ahead = 2 * stride; ahead > stride; ahead -= CACHE_LINE)
+			__builtin_prefetch(pointer - ahead);
+	}
+}
+
+/* The same by the first value that points into the row's page. */
+void
 syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values)
 {
 	for (int i = 0; i < packer->ncolumns; i++)
 	{
-		const char *pointer;
-		ptrdiff_t	stride;
-
-		if (values[i].isnull || !packer->columns[i].by_reference)
-			continue;
-		pointer = (const char *) DatumGetPointer(values[i].value);
-		stride = packer->last_pointer - pointer;
-		packer->last_pointer = pointer;
-		if (stride > 0 && stride <= MOST_PREFETCHED)
+		if (!values[i].isnull && packer->columns[i].by_reference)
 		{
-			for (ptrdiff_t ahead = 2 * stride; ahead > stride; ahead -= CACHE_LINE)
-				__builtin_prefetch(pointer - ahead);
+			syncstate_prefetch_row((const char *) DatumGetPointer(values[i].value), &packer->last_pointer);
+			return;
 		}
-		return;
 	}
 }
 

@@ -58,6 +58,7 @@ extern void syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum 
 extern SyncstateHash syncstate_packed_hash(const SyncstatePacker *packer);
 extern SyncstateHash syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values);
 extern void syncstate_trim_packer(SyncstatePacker *packer);
+extern void syncstate_prefetch_row(const char *pointer, const char **last);
 extern void syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values);
 
 extern char *syncstate_store_uint64(char *out, uint64 value);

@@ -699,8 +699,8 @@ report_missing_table(SyncstateTable table)
  * only a lock on what is still ours lets the plans be used.  The lock stays
  * until the transaction ends, as any statement's would.
  */
-static Oid
-lock_table_if_exists(SyncstateTable table, LOCKMODE lockmode)
+Oid
+syncstate_lock_table_if_exists(SyncstateTable table, int lockmode)
 {
 	for (;;)
 	{
@@ -722,7 +722,7 @@ lock_table_if_exists(SyncstateTable table, LOCKMODE lockmode)
 Oid
 syncstate_lock_table(SyncstateTable table, int lockmode)
 {
-	Oid			relid = lock_table_if_exists(table, lockmode);
+	Oid			relid = syncstate_lock_table_if_exists(table, lockmode);
 
 	if (!OidIsValid(relid))
 		report_missing_table(table);
@@ -753,7 +753,7 @@ syncstate_connect(void)
 bool
 syncstate_table_is_empty(SyncstateTable table)
 {
-	Oid			relid = lock_table_if_exists(table, AccessShareLock);
+	Oid			relid = syncstate_lock_table_if_exists(table, AccessShareLock);
 	Relation	rel;
 	bool		empty;
 

@@ -245,6 +245,7 @@ typedef enum SyncstateTable
 } SyncstateTable;
 
 extern void syncstate_init_plans(void);
+extern Oid	syncstate_lock_table_if_exists(SyncstateTable table, int lockmode);
 extern Oid	syncstate_lock_table(SyncstateTable table, int lockmode);
 extern bool syncstate_table_is_empty(SyncstateTable table);
 extern void syncstate_execute_utility(const char *command);

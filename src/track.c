@@ -210,11 +210,17 @@ append_delta(Relation rel, const PendingDelta *delta)
 static Relation
 open_delta_table(LOCKMODE lockmode)
 {
+	Oid			relid = syncstate_lock_table_if_exists(TABLE_TRACKING_DELTA, lockmode);
 	Relation	rel;
 
-	if (!OidIsValid(get_extension_oid("syncstate", true)))
-		return NULL;
-	rel = table_open(syncstate_lock_table(TABLE_TRACKING_DELTA, lockmode), NoLock);
+	/* To look the extension up takes longer than to write the row: only if in doubt. */
+	if (!OidIsValid(relid))
+	{
+		if (!OidIsValid(get_extension_oid("syncstate", true)))
+			return NULL;
+		relid = syncstate_lock_table(TABLE_TRACKING_DELTA, lockmode);
+	}
+	rel = table_open(relid, NoLock);
 
 	/* An index would not be kept up to date by what appends here. */
 	if (rel->rd_rel->relhasindex && RelationGetIndexList(rel) != NIL)
@@ -352,6 +358,7 @@ typedef struct Tracker
 	AttrNumber *attnums;
 	SyncstatePacker *packer;
 	NullableDatum *values;
+	const char *last_row[2];	/* where the last old and new row were; see prefetch() */
 } Tracker;
 
 static HTAB *trackers = NULL;
@@ -538,6 +545,14 @@ hash_slot(Tracker *tracker, TupleTableSlot *slot)
 	return hash;
 }
 
+/* Rows of one statement come back in the order in which they lie in the table. */
+static void
+prefetch(TupleTableSlot *slot, const char **last)
+{
+	if (TTS_IS_BUFFERTUPLE(slot))
+		syncstate_prefetch_row((const char *) ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data, last);
+}
+
 static void
 check_called_as(FunctionCallInfo fcinfo, const char *name, bool row)
 {
@@ -570,6 +585,7 @@ syncstate_track(PG_FUNCTION_ARGS)
 	delta = pending_delta(&tracker->source_id);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 	{
+		prefetch(trigdata->tg_trigslot, &tracker->last_row[0]);
 		syncstate_hash_subtract(&delta->digest.sum, hash_slot(tracker, trigdata->tg_trigslot));
 		delta->digest.rows--;
 	}
@@ -579,6 +595,7 @@ syncstate_track(PG_FUNCTION_ARGS)
 			? trigdata->tg_newslot
 			: trigdata->tg_trigslot;
 
+		prefetch(slot, &tracker->last_row[1]);
 		syncstate_hash_add(&delta->digest.sum, hash_slot(tracker, slot));
 		delta->digest.rows++;
 	}
