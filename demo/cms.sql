@@ -41,7 +41,7 @@ CREATE EXTENSION postgres_fdw;
 \getenv password PGPASSWORD
 CREATE SERVER remote FOREIGN DATA WRAPPER postgres_fdw
 	OPTIONS (host :'host', port :'port', dbname 'remote', batch_size '500', fetch_size '1000',
-		extensions 'syncstate');
+		extensions 'syncstate', async_capable 'true');
 CREATE USER MAPPING FOR CURRENT_USER SERVER remote
 	OPTIONS (user :'user', password :'password');
 CREATE SCHEMA remote;

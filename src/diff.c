@@ -94,16 +94,16 @@ begin_job(DiffJob *job, const SyncstateSource *source)
 
 /* ---------------------------------------------------------------- sketches */
 
-static bytea *
-sketch_side(DiffJob *job, int side, int cells)
+static SyncstateSketchDiff
+compare_sketches(DiffJob *job, int cells)
 {
-	char	   *query = psprintf("SELECT syncstate.sync_sketch(%d, %d, %s) FROM %s AS x",
-								 cells, list_length(job->key),
-								 syncstate_column_list(list_concat_copy(job->key, job->rest), "x.%s"),
-								 job->table[side]);
+	Datum		sketch[2];
 
-	syncstate_run_query(&job->source, side, query, 0, NULL, NULL);
-	return DatumGetByteaPP(syncstate_result(0, 1).value);
+	syncstate_aggregate_sides(&job->source,
+							  psprintf("syncstate.sync_sketch(%d, %d, %s)", cells, list_length(job->key),
+									   syncstate_column_list(list_concat_copy(job->key, job->rest), "x.%s")),
+							  sketch);
+	return syncstate_sketch_diff(DatumGetByteaPP(sketch[SIDE_LOCAL]), DatumGetByteaPP(sketch[SIDE_REMOTE]));
 }
 
 /*
@@ -129,10 +129,7 @@ diff_by_sketch(DiffJob *job, SyncstateSketchDiff *diff)
 
 	while (cells <= MOST_SKETCH_CELLS)
 	{
-		bytea	   *local = sketch_side(job, SIDE_LOCAL, cells);
-		bytea	   *remote = sketch_side(job, SIDE_REMOTE, cells);
-
-		*diff = syncstate_sketch_diff(local, remote);
+		*diff = compare_sketches(job, cells);
 		if (diff->decoded)
 			return true;
 		cells = next_cells(cells, diff);
@@ -313,7 +310,7 @@ diff_by_lists(DiffJob *job)
 
 	for (int i = SIDE_LOCAL; i <= SIDE_REMOTE; i++)
 		side[i] = grouped_side(job, i, "");
-	syncstate_run_query(&job->source, SIDE_REMOTE,
+	syncstate_run_query(&job->source, BOTH_SIDES,
 						psprintf("SELECT CASE WHEN l.h IS NULL THEN %s ELSE %s END, COALESCE(l.h, r.h), l.d, r.d"
 								 " FROM %s AS l FULL JOIN %s AS r ON l.h OPERATOR(pg_catalog.=) r.h"
 								 " WHERE (l.d COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) r.d) IS NOT TRUE",

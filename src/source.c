@@ -27,7 +27,9 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
 #include "common/hashfn.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -429,8 +431,11 @@ say_what_is_measured(void *arg)
 {
 	const MeasureContext *context = arg;
 
-	errcontext("reading the %s source of \"%s\"",
-			   side_names[context->side], source_key_cstring(context->source));
+	if (context->side == BOTH_SIDES)
+		errcontext("reading the sources of \"%s\"", source_key_cstring(context->source));
+	else
+		errcontext("reading the %s source of \"%s\"",
+				   side_names[context->side], source_key_cstring(context->source));
 }
 
 static bool
@@ -439,8 +444,39 @@ is_foreign(const SyncstateSource *source, int side)
 	return get_rel_relkind(source->relid[side]) == RELKIND_FOREIGN_TABLE;
 }
 
+/* Does a table of foreign options say that the server answers while others work? */
+static bool
+async_capable(List *options, bool otherwise)
+{
+	ListCell   *cell;
+
+	foreach(cell, options)
+	{
+		DefElem	   *option = lfirst(cell);
+
+		if (strcmp(option->defname, "async_capable") == 0)
+			return defGetBoolean(option);
+	}
+	return otherwise;
+}
+
 /*
- * Runs a statement that reads a side (or both), with the snapshot that is
+ * Can the server that has the remote side work on it while we read ours?  As
+ * postgres_fdw is told it, for the server or the table.
+ */
+static bool
+is_asynchronous(const SyncstateSource *source)
+{
+	ForeignTable *table;
+
+	if (!is_foreign(source, SIDE_REMOTE))
+		return false;
+	table = GetForeignTable(source->relid[SIDE_REMOTE]);
+	return async_capable(table->options, async_capable(GetForeignServer(table->serverid)->options, false));
+}
+
+/*
+ * Runs a statement that reads a side, or both, with the snapshot that is
  * active; its rows are the last result.  Errors name the key.
  */
 void
@@ -460,12 +496,50 @@ syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 	error_context_stack = callback.previous;
 }
 
+/* "SELECT aggregate FROM the side's table"; label: a column before that, or "" */
 static char *
-digest_query(const SyncstateSource *source, int side, List *columns)
+aggregate_query(const SyncstateSource *source, int side, const char *label, const char *aggregate)
 {
-	return psprintf("SELECT syncstate.sync_digest(%s) FROM %s AS x",
-					syncstate_column_list(columns, "x.%s"),
-					syncstate_source_table(source, side));
+	return psprintf("SELECT %s%s FROM %s AS x", label, aggregate, syncstate_source_table(source, side));
+}
+
+/*
+ * Runs an aggregate over each side; the results live until SPI_finish.  On both
+ * at once, if the other server can do that: Append waits for it only when our
+ * side is done.
+ */
+void
+syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, Datum result[2])
+{
+	if (is_asynchronous(source))
+	{
+		char	   *query = psprintf("%s UNION ALL %s",
+									 aggregate_query(source, SIDE_LOCAL, "0, ", aggregate),
+									 aggregate_query(source, SIDE_REMOTE, "1, ", aggregate));
+
+		syncstate_run_query(source, BOTH_SIDES, query, 0, NULL, NULL);
+		/* Whichever was ready first. */
+		for (int row = 0; row < 2; row++)
+			result[DatumGetInt32(syncstate_result(row, 1).value)] = syncstate_result(row, 2).value;
+		return;
+	}
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		syncstate_run_query(source, side, aggregate_query(source, side, "", aggregate), 0, NULL, NULL);
+		result[side] = syncstate_result(0, 1).value;
+	}
+}
+
+static char *
+digest_of(List *columns)
+{
+	return psprintf("syncstate.sync_digest(%s)", syncstate_column_list(columns, "x.%s"));
+}
+
+static SyncstateDigest
+parse_result(Datum result)
+{
+	return syncstate_parse_digest(DatumGetTextPP(result));
 }
 
 /* The digest of a side, by reading its rows. */
@@ -475,19 +549,32 @@ syncstate_scan_digest(const SyncstateSource *source, int side)
 	List	   *columns = syncstate_source_columns(source);
 
 	syncstate_require_columns(source, side, columns);
-	syncstate_run_query(source, side, digest_query(source, side, columns), 0, NULL, NULL);
-	return syncstate_parse_digest(DatumGetTextPP(syncstate_result(0, 1).value));
+	syncstate_run_query(source, side, aggregate_query(source, side, "", digest_of(columns)), 0, NULL, NULL);
+	return parse_result(syncstate_result(0, 1).value);
 }
 
-/* The digest of a side: as its triggers keep it if that counts, else by reading its rows. */
-static SyncstateDigest
-measure(const SyncstateSource *source, int side)
+/* The digests of the sides: ours as its triggers keep it if that counts, else by reading the rows. */
+static void
+measure(const SyncstateSource *source, SyncstateDigest digest[2])
 {
-	SyncstateDigest digest;
+	List	   *columns = syncstate_source_columns(source);
+	Datum		result[2];
 
-	if (side == SIDE_LOCAL && syncstate_tracked_digest(source, syncstate_source_columns(source), &digest))
-		return digest;
-	return syncstate_scan_digest(source, side);
+	if (syncstate_tracked_digest(source, columns, &digest[SIDE_LOCAL]))
+	{
+		if (OidIsValid(source->relid[SIDE_REMOTE]))
+			digest[SIDE_REMOTE] = syncstate_scan_digest(source, SIDE_REMOTE);
+	}
+	else if (!OidIsValid(source->relid[SIDE_REMOTE]))
+		digest[SIDE_LOCAL] = syncstate_scan_digest(source, SIDE_LOCAL);
+	else
+	{
+		for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+			syncstate_require_columns(source, side, columns);
+		syncstate_aggregate_sides(source, digest_of(columns), result);
+		for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+			digest[side] = parse_result(result[side]);
+	}
 }
 
 /*
@@ -501,18 +588,18 @@ bool
 syncstate_measure_sides(Datum type_key, SyncstateObserved *observed)
 {
 	SyncstateSource source;
-	SyncstateDigest digest;
+	SyncstateDigest digest[2];
 
 	if (syncstate_table_is_empty(TABLE_SOURCE) ||
 		!syncstate_find_source(DatumGetTextPP(type_key), GetActiveSnapshot(), &source))
 		return false;
+	measure(&source, digest);
 	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
 	{
 		if (!OidIsValid(source.relid[side]))
 			continue;
-		digest = measure(&source, side);
-		if (digest.rows != 0)
-			observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_digest_text(&digest)));
+		if (digest[side].rows != 0)
+			observed->hash[side] = syncstate_datum(PointerGetDatum(syncstate_digest_text(&digest[side])));
 		observed->given[side] = true;
 	}
 	return true;
@@ -659,7 +746,7 @@ static bool
 is_pushed_down(const SyncstateSource *source, int side, List *columns)
 {
 	char	   *query = psprintf("EXPLAIN (VERBOSE, COSTS off) %s",
-								 digest_query(source, side, columns));
+								 aggregate_query(source, side, "", digest_of(columns)));
 
 	if (SPI_execute(query, false, 0) < 0)
 		elog(ERROR, "SPI_execute failed for \"%s\"", query);

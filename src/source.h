@@ -28,6 +28,9 @@ typedef struct SyncstateSource
 	TimestampTz attached_at;
 } SyncstateSource;
 
+/* Beside a SyncstateSide: what is read has to do with both. */
+#define BOTH_SIDES (-1)
+
 /* source.c */
 extern bool syncstate_find_source(const text *type_key, Snapshot snapshot, SyncstateSource *source);
 extern void syncstate_get_source(Datum type_key, SyncstateSource *source);
@@ -43,6 +46,7 @@ extern char *syncstate_source_table(const SyncstateSource *source, int side);
 extern char *syncstate_column_list(List *columns, const char *format);
 extern void syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 								int nargs, Oid *argtypes, const NullableDatum *args);
+extern void syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, Datum result[2]);
 extern SyncstateDigest syncstate_scan_digest(const SyncstateSource *source, int side);
 extern bool syncstate_measure_sides(Datum type_key, SyncstateObserved *observed);
 

@@ -194,6 +194,45 @@ SELECT count(*) FROM sync_source_diff3('$key')});
 	ok((grep { /sync_sketch/ } @remote) && (grep { /GROUP BY/ } @remote), "$key: of all rows, and of those keys");
 }
 
+# Both sides at once, where the server is said to answer while others work.
+sub async_scans
+{
+	my ($sql) = @_;
+	my $plans = says(qq{
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET client_min_messages = log;
+$sql});
+
+	return scalar(() = $plans =~ /Async Foreign Scan/g);
+}
+
+is(async_scans("SELECT sync_state_delta('utf8'); SELECT sync_source_diff('utf8')"), 0, 'one side after the other');
+sql("ALTER SERVER utf8_$_ OPTIONS (ADD async_capable 'true')") for qw(shipped fetched);
+for my $key ('utf8', 'utf8 fetched')
+{
+	# Rows that are fetched to be hashed here are not waited for elsewhere.
+	my $scans = $key eq 'utf8' ? 1 : 0;
+
+	is(async_scans("SELECT sync_state_delta('$key')"), $scans, "$key, asynchronous: delta");
+	is(async_scans("SELECT sync_source_diff('$key')"), $scans, "$key, asynchronous: diff");
+	is(sql("SELECT d->>'local_hash', d->>'remote_hash' FROM sync_state_delta('$key') d"),
+		sql("SELECT sync_digest($list), (SELECT sync_digest($list) FROM utf8_shipped) FROM article"),
+		"$key, asynchronous: each digest is its side's");
+	is(sql("SELECT string_agg((key->>'id') || ' ' || difference, ', ' ORDER BY (key->>'id')::int) FROM sync_source_diff('$key')"),
+		$diff, "$key, asynchronous: the rows that differ");
+	is(sql("SELECT string_agg(concat_ws(' ', key->>'id', action, detail), ', ' ORDER BY (key->>'id')::int) FROM sync_source_diff3('$key')"),
+		$plan, "$key, asynchronous: and what is to be done about each");
+}
+$far->safe_psql('utf8', 'ALTER TABLE article RENAME title TO headline');
+like(says("SELECT sync_state_delta('utf8')"), qr/ERROR:  column "title" does not exist.*CONTEXT:  .*reading the sources of "utf8"/s,
+	'asynchronous: an error names the key');
+$far->safe_psql('utf8', 'ALTER TABLE article RENAME headline TO title');
+sql("ALTER FOREIGN TABLE utf8_shipped OPTIONS (ADD async_capable 'false')");
+is(async_scans("SELECT sync_state_delta('utf8')"), 0, 'not for a table that is said to be otherwise');
+sql("ALTER FOREIGN TABLE utf8_shipped OPTIONS (SET async_capable 'true'); ALTER SERVER utf8_shipped OPTIONS (DROP async_capable)");
+is(async_scans("SELECT sync_state_delta('utf8')"), 1, '... nor only the server can say so');
+sql("ALTER FOREIGN TABLE utf8_shipped OPTIONS (DROP async_capable); ALTER SERVER utf8_fetched OPTIONS (DROP async_capable)");
+
 # So many differences that lists are joined; grouped over there.
 $far->safe_psql('utf8', 'CREATE TABLE wide (id int PRIMARY KEY, v int); INSERT INTO wide SELECT i, 0 FROM generate_series(1, 120000) i');
 sql(q{

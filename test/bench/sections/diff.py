@@ -1,6 +1,7 @@
 """Two copies of a table in two databases, joined by postgres_fdw over the Unix socket. The digest of
 the foreign table, computed there (the server's option `extensions` names syncstate), against that
-of the local one, and against fetching the rows (the same without that option; fetch_size 10000).
+of the local one, and against fetching the rows (the same without that option; both with fetch_size
+10000 and async_capable).
 Then the rows that differ, by `sync_source_diff`, against what SQL has for it: EXCEPT both ways.
 Wall time, for two backends work."""
 
@@ -8,7 +9,7 @@ from sections.digest import COLUMNS, DOCUMENTS
 
 SERVER = """
     CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw
-        OPTIONS (host %(host)s, port %(port)s, dbname %(dbname)s, fetch_size '10000' {options});
+        OPTIONS (host %(host)s, port %(port)s, dbname %(dbname)s, fetch_size '10000', async_capable 'true' {options});
     CREATE USER MAPPING FOR CURRENT_USER SERVER {name};
     IMPORT FOREIGN SCHEMA public LIMIT TO (document) FROM SERVER {name} INTO {schema}"""
 
