@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "utils/builtins.h"
 
 #include "syncstate.h"
@@ -26,6 +27,9 @@ PG_FUNCTION_INFO_V1(syncstate_conflict_kind);
 PG_FUNCTION_INFO_V1(syncstate_kept_hash);
 PG_FUNCTION_INFO_V1(syncstate_is_sync_status);
 PG_FUNCTION_INFO_V1(syncstate_is_conflict_status);
+PG_FUNCTION_INFO_V1(syncstate_is_type_key);
+PG_FUNCTION_INFO_V1(syncstate_may_have_run);
+PG_FUNCTION_INFO_V1(syncstate_is_run_outcome);
 
 /* Equality in which NULL equals NULL; by bytes. */
 bool
@@ -228,6 +232,34 @@ Datum
 syncstate_is_conflict_status(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"none", "detected", "resolved"};
+
+	PG_RETURN_BOOL(is_one_of(PG_GETARG_TEXT_PP(0), names, lengthof(names)));
+}
+
+/* syncstate.is_type_key(type_key), for the CHECK of sync_state */
+Datum
+syncstate_is_type_key(PG_FUNCTION_ARGS)
+{
+	Size		length = toast_raw_datum_size(PG_GETARG_DATUM(0)) - VARHDRSZ;
+
+	PG_RETURN_BOOL(length >= 1 && length <= SYNCSTATE_MAX_KEY_LENGTH);
+}
+
+/* syncstate.may_have_run(sync_status, run_id), for the CHECK of sync_state */
+Datum
+syncstate_may_have_run(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"syncing"};
+
+	PG_RETURN_BOOL(PG_ARGISNULL(1) ||
+				   (!PG_ARGISNULL(0) && is_one_of(PG_GETARG_TEXT_PP(0), names, lengthof(names))));
+}
+
+/* syncstate.is_run_outcome(outcome), for the CHECK of sync_run */
+Datum
+syncstate_is_run_outcome(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {"synced", "failed", "rolled_back", "superseded"};
 
 	PG_RETURN_BOOL(is_one_of(PG_GETARG_TEXT_PP(0), names, lengthof(names)));
 }

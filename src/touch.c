@@ -304,6 +304,30 @@ check_state_table(const TriggerData *trigdata, const char *name)
 }
 
 /*
+ * Times are finite, or nothing could be later.  Here rather than in a CHECK, which
+ * the server would parse for every statement.
+ */
+static void
+require_finite_times(const Row *row, Relation rel)
+{
+	static const int columns[] = {
+		Anum_sync_state_last_sync_at,
+		Anum_sync_state_created_at,
+		Anum_sync_state_updated_at,
+	};
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		if (!is_null(row, columns[i]) && TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(value_of(row, columns[i]))))
+			ereport(ERROR,
+					(errcode(ERRCODE_CHECK_VIOLATION),
+					 errmsg("%s of a state must be finite",
+							NameStr(TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attname)),
+					 errtablecol(rel, columns[i])));
+	}
+}
+
+/*
  * syncstate.touch(): BEFORE INSERT OR UPDATE, for each row
  */
 Datum
@@ -332,6 +356,7 @@ syncstate_touch(PG_FUNCTION_ARGS)
 		row = take_apart(original, desc);
 		touch_insert(&row);
 	}
+	require_finite_times(&row, trigdata->tg_relation);
 	return PointerGetDatum(put_together(&row, original, desc));
 }
 
