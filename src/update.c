@@ -5,9 +5,13 @@
  *
  * The trigger's rule on last_sync_at goes by which columns a SET list names, so
  * a statement must name exactly the fields that are given: one plan for each
- * set of fields that occurs, kept (256 at most, for one row and for many).  In
- * a batch, neighbours in key order that give the same fields share a statement;
- * an ordinary batch is one statement, a mixed one still locks in key order.
+ * set of fields that occurs, kept (256 at most, of each statement).  In a batch,
+ * neighbours in key order that give the same fields share a statement; an
+ * ordinary batch is one statement, a mixed one still locks in key order.
+ *
+ * A single state is first taken to be of a key that is known: an UPDATE costs
+ * less than the upsert, which makes a row and has it refused.  Only if there is
+ * none, or a live run holds it, the upsert decides.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +37,15 @@ PG_FUNCTION_INFO_V1(sync_state_update_many);
 /* Parameters before those of the fields: key(s), now. */
 #define FIRST_FIELD_PARAMETER 3
 
-static SPIPlanPtr update_plans[2][NUM_FIELD_SETS];
+/* The statements that there are for a set of fields. */
+typedef enum UpdateStatement
+{
+	UPDATE_KNOWN,				/* one state, if the key is known */
+	UPSERT_ONE,
+	UPSERT_MANY
+} UpdateStatement;
+
+static SPIPlanPtr update_plans[UPSERT_MANY + 1][NUM_FIELD_SETS];
 
 /* Appends prefix and name of each given field, with separators before each. */
 static void
@@ -96,22 +108,59 @@ append_source(StringInfo sql, uint32 given, bool many)
 	appendStringInfoString(sql, many ? ") ORDER BY d.type_key COLLATE pg_catalog.\"C\"" : ")");
 }
 
-/* A row that a live run holds is passed over if a protected field would change. */
+/*
+ * A row that a live run holds is passed over if a protected field would change.
+ * format: what is given, by name and number of the parameter.
+ */
 static void
-append_guard(StringInfo sql, uint32 given)
+append_guard(StringInfo sql, uint32 given, const char *format)
 {
+	int			parameter = FIRST_FIELD_PARAMETER;
+
 	if ((given & PROTECTED_FIELDS) == 0)
 		return;
-	appendStringInfoString(sql, " WHERE (s.sync_status OPERATOR(pg_catalog.=) 'syncing'"
+	appendStringInfoString(sql, "((s.sync_status OPERATOR(pg_catalog.=) 'syncing'"
 						   " AND s.lease_expires_at OPERATOR(pg_catalog.>) $2) IS NOT TRUE OR (true");
-	append_fields(sql, given & PROTECTED_FIELDS,
-				  " AND COALESCE(s.%1$s OPERATOR(pg_catalog.=) EXCLUDED.%1$s,"
-				  " s.%1$s IS NULL AND EXCLUDED.%1$s IS NULL)");
-	appendStringInfoChar(sql, ')');
+	for (int f = 0; f < NUM_FIELDS; f++)
+	{
+		const char *name = syncstate_field_names[f];
+		char	   *value;
+
+		if ((given & (1u << f)) == 0)
+			continue;
+		value = psprintf(format, name, parameter++);
+		if (PROTECTED_FIELDS & (1u << f))
+			appendStringInfo(sql, " AND COALESCE(s.%1$s OPERATOR(pg_catalog.=) %2$s,"
+							 " s.%1$s IS NULL AND %2$s IS NULL)",
+							 name, value);
+	}
+	appendStringInfoString(sql, "))");
+}
+
+/* What the upsert does if the row exists. */
+static char *
+update_statement(uint32 given)
+{
+	StringInfoData sql;
+	int			parameter = FIRST_FIELD_PARAMETER;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "UPDATE syncstate.sync_state AS s SET created_at = s.created_at");
+	for (int f = 0; f < NUM_FIELDS; f++)
+	{
+		if (given & (1u << f))
+			appendStringInfo(&sql, ", %s = $%d", syncstate_field_names[f], parameter++);
+	}
+	appendStringInfoString(&sql, " WHERE s.type_key OPERATOR(pg_catalog.=) $1");
+	if ((given & PROTECTED_FIELDS) != 0)
+		appendStringInfoString(&sql, " AND ");
+	append_guard(&sql, given, "$%2$d");
+	appendStringInfoString(&sql, " RETURNING s");
+	return sql.data;
 }
 
 static char *
-update_statement(uint32 given, bool many)
+upsert_statement(uint32 given, bool many)
 {
 	StringInfoData sql;
 
@@ -126,19 +175,22 @@ update_statement(uint32 given, bool many)
 	append_source(&sql, given, many);
 	appendStringInfoString(&sql, " ON CONFLICT (type_key) DO UPDATE SET created_at = s.created_at");
 	append_fields(&sql, given, ", %s = EXCLUDED.%s");
-	append_guard(&sql, given);
+	if ((given & PROTECTED_FIELDS) != 0)
+		appendStringInfoString(&sql, " WHERE ");
+	append_guard(&sql, given, "EXCLUDED.%1$s");
 	appendStringInfoString(&sql, many ? " RETURNING s.type_key" : " RETURNING s");
 	return sql.data;
 }
 
 /* Runs the statement for these fields; args: key(s), now, then the fields in order. */
 static uint64
-execute_update(uint32 given, bool many, const NullableDatum *args, int nargs)
+execute_update(UpdateStatement statement, uint32 given, const NullableDatum *args, int nargs)
 {
-	SPIPlanPtr *plan = &update_plans[many][given];
+	SPIPlanPtr *plan = &update_plans[statement][given];
 
 	if (*plan == NULL)
 	{
+		bool		many = statement == UPSERT_MANY;
 		Oid			types[FIRST_FIELD_PARAMETER - 1 + NUM_FIELDS];
 		int			n = 0;
 
@@ -149,7 +201,8 @@ execute_update(uint32 given, bool many, const NullableDatum *args, int nargs)
 			if (given & (1u << f))
 				types[n++] = many ? get_array_type(syncstate_field_types[f]) : syncstate_field_types[f];
 		}
-		*plan = syncstate_prepare(update_statement(given, many), n, types);
+		*plan = syncstate_prepare(statement == UPDATE_KNOWN ? update_statement(given) : upsert_statement(given, many),
+								  n, types);
 	}
 	return syncstate_execute_plan(*plan, "sync_state_update", nargs, args, false);
 }
@@ -177,7 +230,8 @@ update_one(const SyncstatePartial *partial, TimestampTz now)
 		if (partial->given & (1u << f))
 			args[n++] = partial->values[f];
 	}
-	if (execute_update(partial->given, false, args, n) == 0)
+	if (execute_update(UPDATE_KNOWN, partial->given, args, n) == 0 &&
+		execute_update(UPSERT_ONE, partial->given, args, n) == 0)
 		report_refused(partial->type_key, now);
 	return syncstate_return_datum(0, 1);
 }
@@ -239,7 +293,7 @@ update_segment(const SyncstatePartial *partials, int n, TimestampTz now)
 		args[nargs++] = syncstate_datum(syncstate_array(column, n, syncstate_field_types[f]));
 	}
 
-	nreturned = execute_update(given, true, args, nargs);
+	nreturned = execute_update(UPSERT_MANY, given, args, nargs);
 	if (nreturned < (uint64) n)
 		report_refused(first_passed_over(partials, n, nreturned), now);
 }
