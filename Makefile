@@ -27,6 +27,7 @@ OBJS = \
 	src/hash.o \
 	src/hash_avx2.o \
 	src/import.o \
+	src/lookup.o \
 	src/mark.o \
 	src/notify.o \
 	src/observe.o \

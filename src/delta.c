@@ -87,6 +87,53 @@ syncstate_delta_json(const text *type_key, const SyncstateSides *sides)
 	return JsonbValueToJsonb(state.result);
 }
 
+/* The sides of a row that was looked up. */
+static SyncstateSides
+sides_of_row(const SyncstateStateRow *row)
+{
+	static const int columns[] = {
+		Anum_sync_state_local_hash,
+		Anum_sync_state_remote_hash,
+		Anum_sync_state_last_synced_hash,
+		Anum_sync_state_last_synced_remote_hash,
+	};
+	SyncstateSides sides;
+	text	   *values[lengthof(columns)];
+
+	for (int i = 0; i < (int) lengthof(columns); i++)
+	{
+		int			column = columns[i] - 1;
+
+		values[i] = row->nulls[column] ? NULL : DatumGetTextPP(row->values[column]);
+	}
+	sides.local = values[0];
+	sides.remote = values[1];
+	sides.local_base = values[2];
+	sides.remote_base = values[3];
+	sides.synced = !row->nulls[Anum_sync_state_last_sync_at - 1] || values[2] != NULL || values[3] != NULL;
+	return sides;
+}
+
+/*
+ * What is stored of a key.  Leaves us connected to SPI if that was needed; true if so.
+ */
+static bool
+read_sides(NullableDatum key, SyncstateSides *sides)
+{
+	SyncstateStateRow row;
+
+	if (syncstate_lookup_state(key.value, &row))
+	{
+		if (row.tuple != NULL)
+			*sides = sides_of_row(&row);
+		return false;
+	}
+	syncstate_connect();
+	if (syncstate_execute(STMT_GET_HASHES, &key, true) > 0)
+		*sides = syncstate_result_sides(0, 1);
+	return true;
+}
+
 /*
  * sync_state_delta(type_key, local_hash, remote_hash, local_absent, remote_absent)
  *
@@ -100,13 +147,16 @@ sync_state_delta(PG_FUNCTION_ARGS)
 	SyncstateObserved observed = syncstate_arg_observed(fcinfo, 1);
 	MemoryContext caller = CurrentMemoryContext;
 	SyncstateSides sides = {0};
+	bool		connected = read_sides(key, &sides);
 	Jsonb	   *delta;
 
-	syncstate_connect();
-	if (syncstate_execute(STMT_GET_HASHES, &key, true) > 0)
-		sides = syncstate_result_sides(0, 1);
-	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE])
+	if (!observed.given[SIDE_LOCAL] && !observed.given[SIDE_REMOTE] && !syncstate_table_is_empty(TABLE_SOURCE))
+	{
+		if (!connected)
+			syncstate_connect();
+		connected = true;
 		(void) syncstate_measure_sides(key.value, &observed);
+	}
 	if (observed.given[SIDE_LOCAL])
 		sides.local = text_or_null(observed.hash[SIDE_LOCAL]);
 	if (observed.given[SIDE_REMOTE])
@@ -114,7 +164,8 @@ sync_state_delta(PG_FUNCTION_ARGS)
 
 	MemoryContextSwitchTo(caller);
 	delta = syncstate_delta_json(DatumGetTextPP(key.value), &sides);
-	SPI_finish();
+	if (connected)
+		SPI_finish();
 
 	PG_RETURN_JSONB_P(delta);
 }

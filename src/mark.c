@@ -6,7 +6,8 @@
  * Without a run the given hashes win, unless a live run holds the key.  With a
  * run the row must carry its token, and a hash that an observer recorded during
  * the run is kept, so that an edit made meanwhile shows in the status.  Both
- * are one upsert under the row's lock; then the run's history row is finished
+ * are one statement under the row's lock (an upsert costs more than an UPDATE, so
+ * a single key is first taken to be known); then the run's history row is finished
  * and the conflict log is brought in line, and the bases of single rows follow
  * where the key has a source that keeps them.
  *
@@ -153,7 +154,9 @@ mark_one(Datum key, NullableDatum local, NullableDatum remote,
 	Marked		marked;
 	Datum		result;
 
-	if (syncstate_execute(run.isnull ? STMT_MARK : STMT_MARK_RUN, args, false) == 0)
+	if (run.isnull
+		? syncstate_execute(STMT_MARK_KNOWN, args, false) == 0 && syncstate_execute(STMT_MARK, args, false) == 0
+		: syncstate_execute(STMT_MARK_RUN, args, false) == 0)
 	{
 		result = run.isnull ? (Datum) 0 : marked_before(key, run, local, remote);
 		if (result == (Datum) 0)

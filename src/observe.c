@@ -43,7 +43,8 @@ syncstate_log_conflicts(Datum opened, Datum closed, TimestampTz now, const char 
 		syncstate_current_role(),
 	};
 
-	if (closed != (Datum) 0)
+	/* Under the lock of the key's row, nobody else logs a conflict of it. */
+	if (closed != (Datum) 0 && !syncstate_table_is_empty(TABLE_CONFLICT))
 		syncstate_execute(STMT_CLOSE_CONFLICTS, args, false);
 	if (opened != (Datum) 0)
 	{

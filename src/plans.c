@@ -125,38 +125,39 @@ typedef struct StatementText
 	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
 	" last_synced_hash, last_synced_remote_hash, last_sync_at," \
 	" sync_status, conflict_status, created_at, updated_at, changed_xid)"
-#define MARK_ON_CONFLICT \
-	" ON CONFLICT (type_key) DO UPDATE SET" \
-	" local_hash = EXCLUDED.local_hash, remote_hash = EXCLUDED.remote_hash," \
-	" last_synced_hash = EXCLUDED.local_hash, last_synced_remote_hash = EXCLUDED.remote_hash," \
+#define MARK_SET(l, r) \
+	" SET local_hash = " l ", remote_hash = " r ", last_synced_hash = " l ", last_synced_remote_hash = " r "," \
 	" last_sync_at = $2, sync_progress = NULL, sync_status = 'in_sync', conflict_status = 'none'," \
-	" run_id = NULL, lease_expires_at = NULL" \
+	" run_id = NULL, lease_expires_at = NULL"
+#define MARK_ON_CONFLICT \
+	" ON CONFLICT (type_key) DO UPDATE" MARK_SET("EXCLUDED.local_hash", "EXCLUDED.remote_hash") \
 	" WHERE " LIVE " IS NOT TRUE"
 
 /*
- * Marking with a run, $5: the row must carry its token.  The proposed row is
- * "syncing", which is the only status that may carry one; where it is really
- * inserted the key was unknown, and the caller raises an error on seeing that
- * status come back.  What the run saw when it began is in its history row.
+ * Marking with a run, $5: the row must carry its token.  A row that an upsert of
+ * many proposes is "syncing", which is the only status that may carry one; where
+ * it is really inserted the key was unknown, and the caller raises an error on
+ * seeing that status come back.  What the run saw when it began is in its history row.
  */
 #define MARK_RUN_COLUMNS \
 	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
 	" sync_status, run_id, created_at, updated_at, changed_xid)"
-#define MARK_RUN_ON_CONFLICT \
-	" ON CONFLICT (type_key) DO UPDATE SET" \
-	" (local_hash, remote_hash, last_synced_hash, last_synced_remote_hash, sync_status, conflict_status) =" \
+#define MARK_RUN_SET(l, r) \
+	" SET (local_hash, remote_hash, last_synced_hash, last_synced_remote_hash, sync_status, conflict_status) =" \
 	" (SELECT k.l, k.r," \
-	"  CASE WHEN k.settles THEN k.l ELSE EXCLUDED.local_hash END," \
-	"  CASE WHEN k.settles THEN k.r ELSE EXCLUDED.remote_hash END," \
+	"  CASE WHEN k.settles THEN k.l ELSE " l " END," \
+	"  CASE WHEN k.settles THEN k.r ELSE " r " END," \
 	"  k.status, CASE WHEN k.status" EQ "'conflict' THEN 'detected' ELSE 'none' END" \
 	"  FROM (SELECT h.l, h.r," \
-	"   syncstate.settles(h.l, h.r, EXCLUDED.local_hash, EXCLUDED.remote_hash, true) AS settles," \
-	"   syncstate.status_after(h.l, h.r, EXCLUDED.local_hash, EXCLUDED.remote_hash, true) AS status" \
-	"   FROM (SELECT syncstate.kept_hash(s.local_hash, r.local_hash, EXCLUDED.local_hash) AS l," \
-	"    syncstate.kept_hash(s.remote_hash, r.remote_hash, EXCLUDED.remote_hash) AS r" \
+	"   syncstate.settles(h.l, h.r, " l ", " r ", true) AS settles," \
+	"   syncstate.status_after(h.l, h.r, " l ", " r ", true) AS status" \
+	"   FROM (SELECT syncstate.kept_hash(s.local_hash, r.local_hash, " l ") AS l," \
+	"    syncstate.kept_hash(s.remote_hash, r.remote_hash, " r ") AS r" \
 	"    FROM (SELECT) one LEFT JOIN syncstate.sync_run r" \
 	"    ON r.type_key" EQ "s.type_key AND r.run_number" EQ "s.run_number OFFSET 0) h OFFSET 0) k)," \
-	" last_sync_at = $2, sync_progress = NULL, run_id = NULL, lease_expires_at = NULL" \
+	" last_sync_at = $2, sync_progress = NULL, run_id = NULL, lease_expires_at = NULL"
+#define MARK_RUN_ON_CONFLICT \
+	" ON CONFLICT (type_key) DO UPDATE" MARK_RUN_SET("EXCLUDED.local_hash", "EXCLUDED.remote_hash") \
 	" WHERE s.run_id" EQ "EXCLUDED.run_id"
 
 #define SELECT_HOLDER \
@@ -292,14 +293,20 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		2, {TEXTARRAYOID, TIMESTAMPTZOID}
 	},
 
+	/* What STMT_MARK does if the row exists, for less. */
+	[STMT_MARK_KNOWN] = {
+		"UPDATE syncstate.sync_state AS s" MARK_SET("$3", "$4")
+		" WHERE s.type_key" EQ "$1 AND " LIVE " IS NOT TRUE RETURNING s, s.sync_status, s.run_number",
+		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
+	},
 	[STMT_MARK] = {
 		MARK_COLUMNS " VALUES ($1, $3, $4, $3, $4, $2, 'in_sync', 'none', $2, $2, 0)" MARK_ON_CONFLICT
 		" RETURNING s, s.sync_status, s.run_number",
 		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 	},
 	[STMT_MARK_RUN] = {
-		MARK_RUN_COLUMNS " VALUES ($1, $3, $4, 'syncing', $5, $2, $2, 0)" MARK_RUN_ON_CONFLICT
-		" RETURNING s, s.sync_status, s.run_number",
+		"UPDATE syncstate.sync_state AS s" MARK_RUN_SET("$3", "$4")
+		" WHERE s.type_key" EQ "$1 AND s.run_id" EQ "$5 RETURNING s, s.sync_status, s.run_number",
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, UUIDOID}
 	},
 	[STMT_MARK_MANY] = {
@@ -648,6 +655,7 @@ static const char *const table_names[NUM_TABLES] = {
 	[TABLE_TRACKING] = "sync_tracking",
 	[TABLE_TRACKING_DELTA] = "sync_tracking_delta",
 	[TABLE_ROW_BASE] = "sync_row_base",
+	[TABLE_CONFLICT] = "sync_conflict",
 };
 static Oid	table_oids[NUM_TABLES];
 static bool table_oids_valid[NUM_TABLES];

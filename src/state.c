@@ -26,9 +26,16 @@ Datum
 sync_state_get(PG_FUNCTION_ARGS)
 {
 	NullableDatum key = syncstate_datum(syncstate_arg_type_key(fcinfo, 0));
+	SyncstateStateRow row;
 
 	InitMaterializedSRF(fcinfo, 0);
 
+	if (syncstate_lookup_state(key.value, &row))
+	{
+		if (row.tuple != NULL)
+			tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult, row.tuple);
+		return (Datum) 0;
+	}
 	syncstate_connect();
 	syncstate_execute(STMT_GET, &key, true);
 	syncstate_return_rows(fcinfo);

@@ -8,6 +8,7 @@
  *	decide.c	the three-way decision on hashes; no table, no SPI
  *	args.c		checks of arguments, and errors that several functions raise
  *	plans.c		every SQL statement, prepared and kept
+ *	lookup.c	a row of sync_state by its key, past SPI
  *	partial.c	partial states in JSON
  *	delta.c		deciding on stored rows: delta, plan_for
  *	observe.c	recording what a change detector saw
@@ -185,6 +186,7 @@ typedef enum SyncstateStatement
 	STMT_CLOSE_STALE_CONFLICTS,
 	STMT_UNLOGGED_CONFLICTS,
 	STMT_OPEN_CONFLICTS,
+	STMT_MARK_KNOWN,
 	STMT_MARK,
 	STMT_MARK_RUN,
 	STMT_MARK_MANY,
@@ -241,6 +243,7 @@ typedef enum SyncstateTable
 	TABLE_TRACKING,
 	TABLE_TRACKING_DELTA,
 	TABLE_ROW_BASE,
+	TABLE_CONFLICT,
 	NUM_TABLES
 } SyncstateTable;
 
@@ -304,6 +307,21 @@ extern const Oid syncstate_field_types[NUM_FIELDS];
 
 extern void syncstate_parse_partial(JsonbContainer *object, SyncstatePartial *partial);
 extern SyncstatePartial *syncstate_parse_partials(Jsonb *states, int *n);
+
+/* lookup.c */
+
+/* A row of sync_state; values by Anum_sync_state_... - 1. */
+typedef struct SyncstateStateRow
+{
+	HeapTuple	tuple;			/* NULL: there is none, and no values */
+	Datum	   *values;
+	bool	   *nulls;
+} SyncstateStateRow;
+
+extern bool syncstate_lookup_state(Datum type_key, SyncstateStateRow *row);
+
+/* touch.c */
+extern bool syncstate_has_columns_of_state(TupleDesc desc);
 
 /* delta.c */
 extern SyncstateSides syncstate_result_sides(uint64 row, int first);

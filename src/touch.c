@@ -263,8 +263,8 @@ check_trigger(FunctionCallInfo fcinfo, const char *name, TriggerEvent timing, bo
  * A table with columns of these types is safe to read by number; it need not be
  * syncstate.sync_state itself, for a shard of that bears another name.
  */
-static bool
-has_columns_of_state(TupleDesc desc)
+bool
+syncstate_has_columns_of_state(TupleDesc desc)
 {
 	static const Oid types[Natts_sync_state] = {
 		[Anum_sync_state_type_key - 1] = TEXTOID,
@@ -297,7 +297,7 @@ has_columns_of_state(TupleDesc desc)
 static void
 check_state_table(const TriggerData *trigdata, const char *name)
 {
-	if (!has_columns_of_state(RelationGetDescr(trigdata->tg_relation)))
+	if (!syncstate_has_columns_of_state(RelationGetDescr(trigdata->tg_relation)))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" is for triggers of syncstate.sync_state", name)));

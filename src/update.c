@@ -110,10 +110,10 @@ append_source(StringInfo sql, uint32 given, bool many)
 
 /*
  * A row that a live run holds is passed over if a protected field would change.
- * format: what is given, by name and number of the parameter.
+ * proposed: what is given is in the row EXCLUDED; else in the parameters.
  */
 static void
-append_guard(StringInfo sql, uint32 given, const char *format)
+append_guard(StringInfo sql, uint32 given, bool proposed)
 {
 	int			parameter = FIRST_FIELD_PARAMETER;
 
@@ -128,7 +128,8 @@ append_guard(StringInfo sql, uint32 given, const char *format)
 
 		if ((given & (1u << f)) == 0)
 			continue;
-		value = psprintf(format, name, parameter++);
+		value = proposed ? psprintf("EXCLUDED.%s", name) : psprintf("$%d", parameter);
+		parameter++;
 		if (PROTECTED_FIELDS & (1u << f))
 			appendStringInfo(sql, " AND COALESCE(s.%1$s OPERATOR(pg_catalog.=) %2$s,"
 							 " s.%1$s IS NULL AND %2$s IS NULL)",
@@ -154,7 +155,7 @@ update_statement(uint32 given)
 	appendStringInfoString(&sql, " WHERE s.type_key OPERATOR(pg_catalog.=) $1");
 	if ((given & PROTECTED_FIELDS) != 0)
 		appendStringInfoString(&sql, " AND ");
-	append_guard(&sql, given, "$%2$d");
+	append_guard(&sql, given, false);
 	appendStringInfoString(&sql, " RETURNING s");
 	return sql.data;
 }
@@ -177,7 +178,7 @@ upsert_statement(uint32 given, bool many)
 	append_fields(&sql, given, ", %s = EXCLUDED.%s");
 	if ((given & PROTECTED_FIELDS) != 0)
 		appendStringInfoString(&sql, " WHERE ");
-	append_guard(&sql, given, "EXCLUDED.%1$s");
+	append_guard(&sql, given, true);
 	appendStringInfoString(&sql, many ? " RETURNING s.type_key" : " RETURNING s");
 	return sql.data;
 }
