@@ -154,9 +154,8 @@ mark_one(Datum key, NullableDatum local, NullableDatum remote,
 	Marked		marked;
 	Datum		result;
 
-	if (run.isnull
-		? syncstate_execute(STMT_MARK_KNOWN, args, false) == 0 && syncstate_execute(STMT_MARK, args, false) == 0
-		: syncstate_execute(STMT_MARK_RUN, args, false) == 0)
+	if (syncstate_execute(run.isnull ? STMT_MARK_KNOWN : STMT_MARK_RUN_KNOWN, args, false) == 0 &&
+		syncstate_execute(run.isnull ? STMT_MARK : STMT_MARK_RUN, args, false) == 0)
 	{
 		result = run.isnull ? (Datum) 0 : marked_before(key, run, local, remote);
 		if (result == (Datum) 0)

@@ -134,10 +134,10 @@ typedef struct StatementText
 	" WHERE " LIVE " IS NOT TRUE"
 
 /*
- * Marking with a run, $5: the row must carry its token.  A row that an upsert of
- * many proposes is "syncing", which is the only status that may carry one; where
- * it is really inserted the key was unknown, and the caller raises an error on
- * seeing that status come back.  What the run saw when it began is in its history row.
+ * Marking with a run, $5: the row must carry its token.  The row that an upsert
+ * proposes is "syncing", which is the only status that may carry one; where it is
+ * really inserted the key was unknown, and the caller raises an error on seeing
+ * that status come back.  What the run saw when it began is in its history row.
  */
 #define MARK_RUN_COLUMNS \
 	"INSERT INTO syncstate.sync_state AS s (type_key, local_hash, remote_hash," \
@@ -293,7 +293,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		2, {TEXTARRAYOID, TIMESTAMPTZOID}
 	},
 
-	/* What STMT_MARK does if the row exists, for less. */
+	/* What the upserts below do if the row exists, for less. */
 	[STMT_MARK_KNOWN] = {
 		"UPDATE syncstate.sync_state AS s" MARK_SET("$3", "$4")
 		" WHERE s.type_key" EQ "$1 AND " LIVE " IS NOT TRUE RETURNING s, s.sync_status, s.run_number",
@@ -304,9 +304,14 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" RETURNING s, s.sync_status, s.run_number",
 		4, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 	},
-	[STMT_MARK_RUN] = {
+	[STMT_MARK_RUN_KNOWN] = {
 		"UPDATE syncstate.sync_state AS s" MARK_RUN_SET("$3", "$4")
 		" WHERE s.type_key" EQ "$1 AND s.run_id" EQ "$5 RETURNING s, s.sync_status, s.run_number",
+		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, UUIDOID}
+	},
+	[STMT_MARK_RUN] = {
+		MARK_RUN_COLUMNS " VALUES ($1, $3, $4, 'syncing', $5, $2, $2, 0)" MARK_RUN_ON_CONFLICT
+		" RETURNING s, s.sync_status, s.run_number",
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, UUIDOID}
 	},
 	[STMT_MARK_MANY] = {
