@@ -124,7 +124,7 @@ read_sides(NullableDatum key, SyncstateSides *sides)
 
 	if (syncstate_lookup_state(key.value, &row))
 	{
-		if (row.tuple != NULL)
+		if (row.found)
 			*sides = sides_of_row(&row);
 		return false;
 	}

@@ -83,17 +83,17 @@ syncstate_lookup_state(Datum type_key, SyncstateStateRow *row)
 	ScanKeyInit(&key, Anum_sync_state_type_key, BTEqualStrategyNumber, F_TEXTEQ, type_key);
 	scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
-	row->tuple = tuple == NULL ? NULL : heap_copytuple(tuple);
-	systable_endscan(scan);
-
-	if (row->tuple != NULL)
+	row->found = tuple != NULL;
+	if (row->found)
 	{
 		TupleDesc	desc = RelationGetDescr(rel);
 
+		row->natts = desc->natts;
 		row->values = palloc_array(Datum, desc->natts);
 		row->nulls = palloc_array(bool, desc->natts);
-		heap_deform_tuple(row->tuple, desc, row->values, row->nulls);
+		heap_deform_tuple(heap_copytuple(tuple), desc, row->values, row->nulls);
 	}
+	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return true;
 }

@@ -26,14 +26,18 @@ Datum
 sync_state_get(PG_FUNCTION_ARGS)
 {
 	NullableDatum key = syncstate_datum(syncstate_arg_type_key(fcinfo, 0));
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SyncstateStateRow row;
 
 	InitMaterializedSRF(fcinfo, 0);
 
 	if (syncstate_lookup_state(key.value, &row))
 	{
-		if (row.tuple != NULL)
-			tuplestore_puttuple(((ReturnSetInfo *) fcinfo->resultinfo)->setResult, row.tuple);
+		/* Column by column: a row may be older than the latest of them. */
+		if (row.found && row.natts != rsinfo->setDesc->natts)
+			elog(ERROR, "row of sync_state has %d columns, not %d", row.natts, rsinfo->setDesc->natts);
+		if (row.found)
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
 		return (Datum) 0;
 	}
 	syncstate_connect();

@@ -314,7 +314,8 @@ extern SyncstatePartial *syncstate_parse_partials(Jsonb *states, int *n);
 /* A row of sync_state; values by Anum_sync_state_... - 1. */
 typedef struct SyncstateStateRow
 {
-	HeapTuple	tuple;			/* NULL: there is none, and no values */
+	bool		found;			/* false: there is none, and no values */
+	int			natts;
 	Datum	   *values;
 	bool	   *nulls;
 } SyncstateStateRow;
