@@ -80,6 +80,7 @@ INSERT INTO w.rows SELECT n, 'x' FROM generate_series(1, 5) n;
 INSERT INTO w.copy SELECT n, 'x' FROM generate_series(3, 7) n;
 INSERT INTO w.hand VALUES ('imported', 'h');
 DO $$ BEGIN EXECUTE 'CREATE TABLE w.wide (' || (SELECT string_agg('c' || n || ' int', ', ') FROM generate_series(1, 97) n) || ')'; END $$;
+CREATE TABLE w.shape (LIKE syncstate.sync_state INCLUDING DEFAULTS);
 CREATE TABLE w.dropped ();
 SELECT sync_state_mark_synced('article', 'a', 'a'), sync_state_observe('page', 'p'), sync_state_observe('torn', 'x', 'y'),
        sync_state_begin('held'), sync_state_begin('stopped');
@@ -135,7 +136,7 @@ class World:
         self.dropped = self.one("SELECT 'w.dropped'::regclass::oid")
         self.execute("DROP TABLE w.dropped")
         self.run_id = self.one("SELECT replace(run_id::text, '-', '') FROM syncstate.sync_state WHERE type_key = 'held'")
-        self.sketches = [bytes(self.one("SELECT sync_sketch(%d, 1, id, body) FROM w.%s" % (cells, table)))
+        self.sketches = [(bytes(self.one("SELECT sync_sketch(%d, 1, id, body) FROM w.%s" % (cells, table))), cells)
                          for cells, table in ((50, "rows"), (50, "copy"), (60, "rows"))]
         cursor = self.one("SELECT sync_state_cursor()")
         snapshot = cursor.split(":")[5]
@@ -247,8 +248,8 @@ class Makers:
             "source": Value("'w.hand'::pg_catalog.regclass", RELATIONS["w.hand"]), "local": Value("'w.rows'::pg_catalog.regclass", RELATIONS["w.rows"]),
             "remote": Value("'w.copy'::pg_catalog.regclass", RELATIONS["w.copy"]), "cells": Value("50", 50), "max_keys": Value("1", 1), "max_rows": Value("10", 10),
             "state": values.document({"local_hash": "b"}), "states": values.document({"article": {"local_hash": "b"}}),
-            "a": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[0].hex(), values.Sketch()),
-            "b": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[1].hex(), values.Sketch()), "synced": Value("true", True),
+            "a": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[0][0].hex(), values.Sketch(50)),
+            "b": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[1][0].hex(), values.Sketch(50)), "synced": Value("true", True),
         }
         if function.name.startswith("sync_sketch") and argument.name == "key_columns":
             return Value("1", 1)
@@ -384,13 +385,21 @@ class Test:
             self.expect(function.call(given), {"0A000", "42883", "42846"}, function.label)
 
     def trigger(self, function):
+        """On a table of another shape always refused; on one of the right shape, or with an argument, it may do its work or be refused."""
         self.expect(function.call([]), {"39P01"}, function.label)
-        for table, row, when, event in itertools.product(("w.rows", "w.half"), ("ROW", "STATEMENT"), ("BEFORE", "AFTER"), ("INSERT", "UPDATE", "DELETE", "TRUNCATE")):
+        other, like = {"39P01"}, {"39P01", rules.UNDECIDED}
+        for (table, argument, right), row, when, event in itertools.product(
+                (("w.rows", "", other), ("w.half", "", other), ("w.shape", "", like), ("w.rows", "'both'", like), ("w.half", "'both'", like),
+                 ("w.rows", "'', 'x'", like), ("w.tracked", "'tracked'", like), ("w.rows", "'%s'" % ("k" * 10000), like)),
+                ("ROW", "STATEMENT"), ("BEFORE", "AFTER"), ("INSERT", "UPDATE", "DELETE", "TRUNCATE")):
             if row == "ROW" and event == "TRUNCATE":
                 continue
-            fire = {"INSERT": "INSERT INTO %s (id) VALUES (1000)", "UPDATE": "UPDATE %s SET id = id", "DELETE": "DELETE FROM %s", "TRUNCATE": "TRUNCATE %s"}[event] % table
-            self.expect(("INSERT INTO w.half VALUES (1); CREATE TRIGGER t %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s(); %s"
-                         % (when, event, table, row, function.schema, function.name, fire)).encode(), {"39P01"}, function.label)
+            columns, row_values = ("type_key, changed_xid", "'new', 1") if table == "w.shape" else ("id", "1000")
+            fire = {"INSERT": "INSERT INTO %s (%s) VALUES (%s)" % (table, columns, row_values), "UPDATE": "UPDATE %s SET %s = %s" % (table, *[columns[-11:]] * 2),
+                    "DELETE": "DELETE FROM " + table, "TRUNCATE": "TRUNCATE " + table}[event]
+            self.expect(("INSERT INTO w.half VALUES (1); INSERT INTO w.tracked VALUES (1); INSERT INTO w.shape (type_key, changed_xid) VALUES ('old', 0); "
+                         "CREATE TRIGGER t %s %s ON %s FOR EACH %s EXECUTE FUNCTION %s.%s(%s); %s"
+                         % (when, event, table, row, function.schema, function.name, argument, fire)).encode(), right, function.label)
 
     def settings(self):
         for name, bad, good in (("lease", ["0", "-1", "''", "soon", "'25d'", "2147483648", "NaN", "1e100"], ["1", "'24d'", "'5min'", "DEFAULT", "' 7 h'"]),

@@ -347,6 +347,8 @@ class Rules:
                 errors |= {"22023"}
             elif isinstance(side, values.Damaged):
                 errors |= {"22023", "ok"}
+        if isinstance(a["a"], values.Sketch) and isinstance(a["b"], values.Sketch) and a["a"].cells != a["b"].cells:
+            errors |= {"22023"}
         return errors
 
     # Sources

@@ -347,7 +347,10 @@ def documents(world, *makers):
 # ------------------------------------------------------------------ bytea
 
 class Sketch:
-    """One that the aggregate made."""
+    """One that the aggregate made, of so many cells."""
+
+    def __init__(self, cells):
+        self.cells = cells
 
 
 class Damaged:
@@ -355,24 +358,25 @@ class Damaged:
 
 
 def byteas(sketches):
+    """sketches: with how many cells each has."""
     def literal(data, fact):
         return Value("'\\x%s'::pg_catalog.bytea" % data.hex(), fact)
 
     def damaged(rng):
-        data = bytearray(rng.choice(sketches))
+        data = bytearray(rng.choice(sketches)[0])
         for _ in range(rng.choice([1, 1, 2, 8])):
             data[rng.choice([rng.randrange(len(data)), rng.randrange(16)])] = rng.randrange(256)
         return literal(bytes(data), Damaged())
 
     def cut(rng):
-        data = rng.choice(sketches)
+        data = rng.choice(sketches)[0]
         return literal(data[:rng.choice([rng.randrange(len(data)), 1, 15, 16, 17, len(data) - 1])], b"")
     return [
         lambda rng: Value("NULL::pg_catalog.bytea"),
         lambda rng: literal(b"", b""),
-        lambda rng: literal(rng.choice(sketches), Sketch()),
+        lambda rng: (lambda data, cells: literal(data, Sketch(cells)))(*rng.choice(sketches)),
         damaged, damaged, damaged, cut, cut,
-        lambda rng: literal(rng.choice(sketches) + rng.choice([b"\0", b"\0" * 40, b"\0" * 1000]), b""),
+        lambda rng: literal(rng.choice(sketches)[0] + rng.choice([b"\0", b"\0" * 40, b"\0" * 1000]), b""),
         lambda rng: literal(rng.getrandbits(8 * 100).to_bytes(100, "big"), b""),
         lambda rng: literal(b"\0" * rng.choice([1, 8, 40, 48, 1000, 2008]), b""),
         lambda rng: literal(b"\xff" * rng.choice([1, 8, 40, 48, 1000, 2008]), b""),
