@@ -109,7 +109,7 @@ test-jcs:
 
 PARTS = feed sketch diff tracking input sqlsmith
 soak:
-	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
 demo:
