@@ -8,7 +8,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(122);
+SELECT plan(123);
 
 -- The tests' own path: pg_temp is searched last, so that what is planted there does not catch pgTAP.
 SET LOCAL search_path = pg_catalog, public, pg_temp;
@@ -85,7 +85,7 @@ END $$;
 SELECT cmp_ok(t.plant_types('hostile'), '>', 70::bigint, '... types, too');
 -- Collations: "C" is looked up by name, too.
 CREATE COLLATION hostile."C" (PROVIDER = libc, LOCALE = 'POSIX');
--- Relations: writing to them raises, and they are full of lies for readers.
+-- Relations: writing to them raises; so does reading those in pg_temp, which are found first.
 CREATE FUNCTION hostile.written() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted table' USING ERRCODE = 'PLANT'; END $$;
 -- All that the extension has in its schema, by name: a table, or in pg_temp a view, in place of a
 -- table or a view; a type in place of a type.
@@ -97,7 +97,9 @@ DECLARE o record; done bigint := 0;
 BEGIN
 	FOR o IN SELECT c.relname FROM t.own JOIN pg_class c ON (classid, objid) = ('pg_class'::regclass, c.oid) WHERE c.relkind IN ('r', 'v') LOOP
 		IF target ~ '^pg_temp' THEN
-			EXECUTE format('CREATE TEMPORARY VIEW %I AS SELECT * FROM hostile.%1$I WHERE hostile.caught()', o.relname);
+			EXECUTE format('CREATE FUNCTION hostile.%I() RETURNS SETOF hostile.%I LANGUAGE plpgsql AS %L', 'read_' || o.relname, o.relname,
+			               $b$ BEGIN RAISE EXCEPTION 'planted view' USING ERRCODE = 'PLANT'; END $b$);
+			EXECUTE format('CREATE TEMPORARY VIEW %I AS SELECT * FROM hostile.%I()', o.relname, 'read_' || o.relname);
 			EXECUTE format('CREATE TRIGGER planted INSTEAD OF INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW EXECUTE FUNCTION hostile.written()', target, o.relname);
 		ELSE
 			EXECUTE format('CREATE TABLE %I.%I (LIKE syncstate.%2$I INCLUDING DEFAULTS)', target, o.relname);
@@ -155,6 +157,7 @@ SELECT is(t.hostile($$SELECT 'a'::pg_catalog.text = 'b'$$), 'planted operator ='
 SELECT is(t.hostile($$SELECT length('abc')$$), 'planted function length', 'an unqualified function is caught');
 SELECT is(t.hostile($$SELECT 'a'::text$$), 'planted type', 'an unqualified cast is caught');
 SELECT is(t.hostile($$INSERT INTO sync_state DEFAULT VALUES$$), 'planted table', 'an unqualified relation is caught');
+SELECT is(t.hostile($$SELECT FROM sync_run$$), 'planted view', '... when it is read, too');
 
 -- ---------------------------------------------------------------------------------------------
 -- Every public function. Values that a call needs are put in by the clean side beforehand.
