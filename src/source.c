@@ -473,10 +473,20 @@ SyncstateDigest
 syncstate_scan_digest(const SyncstateSource *source, int side)
 {
 	List	   *columns = syncstate_source_columns(source);
+	NullableDatum value;
+	SyncstateDigest digest;
 
 	syncstate_require_columns(source, side, columns);
 	syncstate_run_query(source, side, digest_query(source, side, columns), 0, NULL, NULL);
-	return syncstate_parse_digest(DatumGetTextPP(syncstate_result(0, 1).value));
+	/* It may have come from another server, which can answer anything. */
+	value = SPI_processed == 1 ? syncstate_result(0, 1) : syncstate_null();
+	if (value.isnull || !syncstate_parse_digest(DatumGetTextPP(value.value), &digest))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("what was computed of the %s source of \"%s\" is not a digest",
+						side_names[side], source_key_cstring(source)),
+				 errhint("Look at the extension where the rows are.")));
+	return digest;
 }
 
 /* The digest of a side: as its triggers keep it if that counts, else by reading its rows. */

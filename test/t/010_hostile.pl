@@ -60,9 +60,9 @@ SET ROLE owner;
 CREATE TRIGGER spy BEFORE INSERT ON syncstate.sync_tracking_delta FOR EACH ROW EXECUTE FUNCTION spy();
 RESET ROLE;
 INSERT INTO content VALUES (1, 'x')});
-is(sql('SELECT DISTINCT who FROM ran'), 'owner', 'a trigger of the owner on the deltas runs as the owner, though a superuser wrote');
-is(sql(q{SELECT string_agg(tried || ': ' || outcome, ', ') FROM ran WHERE outcome <> '42501'}), '', '... and gets no further');
-cmp_ok(sql('SELECT count(*) FROM ran'), '>=', 6, '... by any of several ways');
+is(sql('SELECT count(*) FROM syncstate.sync_tracking_delta'), '1', 'a superuser has written, and it was noted');
+is(sql(q{SELECT count(*) FROM ran WHERE who <> 'owner' OR outcome <> '42501'}), '0',
+	'if a trigger of the owner on the deltas runs, then as the owner, and it gets no further');
 is(sql(q{SELECT rolsuper FROM pg_roles WHERE rolname = 'owner'}), 'f', 'the owner is no superuser');
 sql('DROP TRIGGER spy ON syncstate.sync_tracking_delta; SELECT sync_source_verify(\'content\')');
 
@@ -101,21 +101,22 @@ my @answers = (
 	[ 'a long one', 'f' x 1000000, $sketch, '\x00' ], [ 'one with something behind it', "$digest:1", $sketch, '\x00' ],
 	[ 'no sketch', $digest, 'nonsense', '\x00' ], [ 'an empty sketch', $digest, '\x', '\x00' ], [ 'half a sketch', $digest, substr($sketch, 0, 200), '\x00' ],
 	[ 'another sketch', $digest, $sketch =~ s/00/ff/gr, '\x00' ],
+	[ 'NULL', undef, undef, undef ], [ 'a digest, and NULL for a sketch', $digest, undef, '\x00' ], [ 'hashes that are NULL', $digest, $sketch, undef ],
 	[ 'hashes of the wrong length', $digest, $sketch, '\x00' ], [ 'long hashes', $digest, $sketch, '\x' . 'ff' x 1000 ]);
 
 # Nonsense is refused, or taken for what it looks like; never an internal error.
-my $refused = qr/ERROR:  (?!XX)[0-9A-Z]{5}: .*reading the remote source of "far"/s;
 for my $answer (@answers)
 {
 	my ($name, $text, $cells, $hash) = @$answer;
 
-	sql("UPDATE syncstate.answer SET digest = '$text', sketch = '$cells', row_hash = '$hash'", 'far');
+	my $values = join ', ', map { defined $_ ? "'$_'" : 'NULL' } ($text, $cells, $hash);
+	sql("UPDATE syncstate.answer SET (digest, sketch, row_hash) = ROW($values)", 'far');
 	for my $call ("sync_state_delta('far')", "sync_state_observe('far')", "sync_source_diff('far')", "sync_source_diff3('far')", "sync_state_mark_synced('far', 'a', 'a')")
 	{
 		my $stderr = error("BEGIN; SET LOCAL statement_timeout = '20s'; SELECT $call; ROLLBACK");
 
 		unlike($stderr, qr/ERROR:  (XX|57)|server closed|FATAL/, "$name: $call");
-		like($stderr, qr/ERROR:  22023: /, '... is refused') if $text ne $digest && $call =~ /delta|diff\(/;
+		like($stderr, qr/ERROR:  22023: /, '... is refused') if ($text // '') ne $digest && $call =~ /delta/;
 	}
 }
 is(sql('SELECT 1'), '1', 'the server lives');
