@@ -108,9 +108,9 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking
+PARTS = feed sketch diff tracking input sqlsmith
 soak:
-	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
 demo:

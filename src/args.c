@@ -199,19 +199,18 @@ compare_key_positions(const void *a, const void *b)
 								  ((const KeyPosition *) b)->key);
 }
 
-/* The elements of an array of at most one dimension; NULL if it is NULL. */
-static NullableDatum *
-array_elements(FunctionCallInfo fcinfo, int argno, const char *name, bool required, int *n)
+/*
+ * Everything that is made of a batch has one of these for each key, and must fit
+ * into an ordinary allocation.
+ */
+#define MOST_KEYS ((int) (MaxAllocSize / sizeof(NullableDatum)))
+
+/* An array of at most one dimension; NULL if it is NULL. */
+static ArrayType *
+arg_array(FunctionCallInfo fcinfo, int argno, const char *name, bool required)
 {
 	ArrayType  *array;
-	Datum	   *values;
-	bool	   *nulls;
-	NullableDatum *elements;
-	int16		typlen;
-	bool		typbyval;
-	char		typalign;
 
-	*n = 0;
 	if (PG_ARGISNULL(argno) && !required)
 		return NULL;
 
@@ -220,14 +219,71 @@ array_elements(FunctionCallInfo fcinfo, int argno, const char *name, bool requir
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not have more than one dimension", name)));
+	return array;
+}
+
+static int
+number_of_elements(ArrayType *array)
+{
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+static NullableDatum *
+array_elements(ArrayType *array)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	NullableDatum *elements;
+	int			n;
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
 
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &typbyval, &typalign);
 	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, typbyval, typalign,
-					  &values, &nulls, n);
-	elements = palloc_array(NullableDatum, Max(*n, 1));
-	for (int i = 0; i < *n; i++)
+					  &values, &nulls, &n);
+	elements = palloc_array(NullableDatum, Max(n, 1));
+	for (int i = 0; i < n; i++)
 		elements[i] = nulls[i] ? syncstate_null() : syncstate_datum(values[i]);
 	return elements;
+}
+
+/*
+ * Argument 0: the keys.  An array of nulls is small however many they are, so it
+ * is looked at before it is taken apart.
+ */
+static NullableDatum *
+arg_keys(FunctionCallInfo fcinfo, int *n)
+{
+	ArrayType  *array = arg_array(fcinfo, 0, "type_keys", true);
+
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("type_keys must not contain null")));
+	*n = number_of_elements(array);
+	if (*n > MOST_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("type_keys has %d elements", *n),
+				 errdetail("It can have %d.", MOST_KEYS)));
+	return array_elements(array);
+}
+
+/* What belongs to each of n keys; NULL if it is NULL. */
+static NullableDatum *
+arg_column(FunctionCallInfo fcinfo, int argno, const char *name, bool required, int n)
+{
+	ArrayType  *array = arg_array(fcinfo, argno, name, required);
+
+	if (array == NULL)
+		return NULL;
+	if (number_of_elements(array) != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be as long as type_keys", name),
+				 errdetail("type_keys has %d elements, %s has %d.", n, name, number_of_elements(array))));
+	return array_elements(array);
 }
 
 static KeyPosition *
@@ -237,10 +293,6 @@ sorted_keys(const NullableDatum *keys, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (keys[i].isnull)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("type_keys must not contain null")));
 		sorted[i].key = DatumGetTextPP(keys[i].value);
 		sorted[i].position = i;
 		syncstate_check_type_key(sorted[i].key);
@@ -274,7 +326,7 @@ syncstate_arg_batch(FunctionCallInfo fcinfo, int ncolumns,
 
 	Assert(ncolumns <= (int) lengthof(batch->columns));
 
-	keys = array_elements(fcinfo, 0, "type_keys", true, &batch->nrows);
+	keys = arg_keys(fcinfo, &batch->nrows);
 	sorted = sorted_keys(keys, batch->nrows);
 
 	batch->ncolumns = ncolumns;
@@ -284,19 +336,12 @@ syncstate_arg_batch(FunctionCallInfo fcinfo, int ncolumns,
 
 	for (int c = 0; c < ncolumns; c++)
 	{
-		int			n;
-		NullableDatum *given = array_elements(fcinfo, c + 1, names[c], required[c], &n);
+		NullableDatum *given = arg_column(fcinfo, c + 1, names[c], required[c], batch->nrows);
 
 		if (given == NULL)
 			continue;
-		if (n != batch->nrows)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("%s must be as long as type_keys", names[c]),
-					 errdetail("type_keys has %d elements, %s has %d.",
-							   batch->nrows, names[c], n)));
-		batch->columns[c] = palloc_array(NullableDatum, Max(n, 1));
-		for (int i = 0; i < n; i++)
+		batch->columns[c] = palloc_array(NullableDatum, Max(batch->nrows, 1));
+		for (int i = 0; i < batch->nrows; i++)
 			batch->columns[c][i] = given[sorted[i].position];
 	}
 	return batch;

@@ -92,18 +92,58 @@ begin_job(DiffJob *job, const SyncstateSource *source)
 	}
 }
 
+/*
+ * What a query returns may come from another server, which can answer anything:
+ * it is looked at before it is taken for a hash, a digest or a sketch.
+ */
+static void
+refuse_answer(const DiffJob *job)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("what was computed of a source of \"%s\" is not a hash, a digest or a sketch of rows",
+					text_to_cstring(job->source.type_key)),
+			 errhint("Look at the extension where the rows are.")));
+}
+
+static bytea *
+hash_in_result(const DiffJob *job, uint64 row, int column)
+{
+	NullableDatum value = syncstate_result(row, column);
+	bytea	   *hash = value.isnull ? NULL : DatumGetByteaPP(value.value);
+
+	if (hash == NULL || VARSIZE_ANY_EXHDR(hash) != SYNCSTATE_HASH_LENGTH)
+		refuse_answer(job);
+	return hash;
+}
+
+static text *
+digest_in_result(const DiffJob *job, uint64 row, int column)
+{
+	NullableDatum value = syncstate_result(row, column);
+	text	   *digest = value.isnull ? NULL : DatumGetTextPP(value.value);
+	SyncstateDigest parsed;
+
+	if (digest == NULL || !syncstate_parse_digest(digest, &parsed))
+		refuse_answer(job);
+	return digest;
+}
+
 /* ---------------------------------------------------------------- sketches */
 
 static SyncstateSketchDiff
 compare_sketches(DiffJob *job, int cells)
 {
-	Datum		sketch[2];
+	NullableDatum sketch[2];
 
 	syncstate_aggregate_sides(&job->source,
 							  psprintf("syncstate.sync_sketch(%d, %d, %s)", cells, list_length(job->key),
 									   syncstate_column_list(list_concat_copy(job->key, job->rest), "x.%s")),
 							  sketch);
-	return syncstate_sketch_diff(DatumGetByteaPP(sketch[SIDE_LOCAL]), DatumGetByteaPP(sketch[SIDE_REMOTE]));
+	if (sketch[SIDE_LOCAL].isnull || sketch[SIDE_REMOTE].isnull)
+		refuse_answer(job);
+	return syncstate_sketch_diff(DatumGetByteaPP(sketch[SIDE_LOCAL].value),
+								 DatumGetByteaPP(sketch[SIDE_REMOTE].value));
 }
 
 /*
@@ -212,9 +252,9 @@ compare_differences(const void *a, const void *b)
 }
 
 static Difference *
-find_difference(DiffJob *job, Datum key_hash)
+find_difference(DiffJob *job, bytea *key_hash)
 {
-	Difference	wanted = {.key_hash = DatumGetByteaPP(key_hash)};
+	Difference	wanted = {.key_hash = key_hash};
 
 	return bsearch(&wanted, job->differences, job->ndifferences, sizeof(Difference), compare_differences);
 }
@@ -250,13 +290,13 @@ look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
 						1, argtypes, &wanted);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
-		Difference *difference = find_difference(job, syncstate_result(row, 2).value);
+		Difference *difference = find_difference(job, hash_in_result(job, row, 2));
 
 		if (difference == NULL)
 			continue;
 		difference->key = syncstate_result(row, 1).value;
 		difference->here[side] = true;
-		difference->digest[side] = DatumGetTextPP(syncstate_result(row, 3).value);
+		difference->digest[side] = digest_in_result(job, row, 3);
 	}
 }
 
@@ -326,11 +366,11 @@ diff_by_lists(DiffJob *job)
 		NullableDatum remote = syncstate_result(i, 4);
 
 		difference->key = syncstate_result(i, 1).value;
-		difference->key_hash = DatumGetByteaPP(syncstate_result(i, 2).value);
+		difference->key_hash = hash_in_result(job, i, 2);
 		difference->here[SIDE_LOCAL] = !local.isnull;
 		difference->here[SIDE_REMOTE] = !remote.isnull;
-		difference->digest[SIDE_LOCAL] = local.isnull ? NULL : DatumGetTextPP(local.value);
-		difference->digest[SIDE_REMOTE] = remote.isnull ? NULL : DatumGetTextPP(remote.value);
+		difference->digest[SIDE_LOCAL] = local.isnull ? NULL : digest_in_result(job, i, 3);
+		difference->digest[SIDE_REMOTE] = remote.isnull ? NULL : digest_in_result(job, i, 4);
 	}
 	qsort(job->differences, job->ndifferences, sizeof(Difference), compare_differences);
 }
@@ -420,7 +460,7 @@ read_row_bases(DiffJob *job, bool *synced)
 	syncstate_execute(STMT_ROW_BASES, args, true);
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
-		Difference *difference = find_difference(job, syncstate_result(row, 1).value);
+		Difference *difference = find_difference(job, hash_in_result(job, row, 1));
 
 		if (difference != NULL)
 			bases[difference - job->differences] =

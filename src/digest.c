@@ -47,21 +47,21 @@ syncstate_digest_text(const SyncstateDigest *digest)
 									(long long) digest->rows));
 }
 
-/* The digest that syncstate_digest_text() wrote. */
-SyncstateDigest
-syncstate_parse_digest(const text *digest)
+/* The digest that syncstate_digest_text() wrote; false if it wrote something else. */
+bool
+syncstate_parse_digest(const text *digest, SyncstateDigest *result)
 {
-	SyncstateDigest result;
+	char	   *string = text_to_cstring(digest);
 	unsigned long long high;
 	unsigned long long low;
 	long long rows;
 
-	if (sscanf(text_to_cstring(digest), "%16llx%16llx:%lld", &high, &low, &rows) != 3)
-		elog(ERROR, "malformed digest");
-	result.sum.high = high;
-	result.sum.low = low;
-	result.rows = rows;
-	return result;
+	if (sscanf(string, "%16llx%16llx:%lld", &high, &low, &rows) != 3)
+		return false;
+	result->sum.high = high;
+	result->sum.low = low;
+	result->rows = rows;
+	return rows >= 0 && strcmp(text_to_cstring(syncstate_digest_text(result)), string) == 0;
 }
 
 /* The packer of a call site, for arguments from number "from" on. */

@@ -19,7 +19,7 @@ typedef struct SyncstateDigest
 } SyncstateDigest;
 
 extern text *syncstate_digest_text(const SyncstateDigest *digest);
-extern SyncstateDigest syncstate_parse_digest(const text *digest);
+extern bool syncstate_parse_digest(const text *digest, SyncstateDigest *result);
 extern SyncstatePacker *syncstate_kept_packer(FunctionCallInfo fcinfo, int from);
 extern MemoryContext syncstate_aggregate_context(FunctionCallInfo fcinfo);
 pg_noreturn extern void syncstate_report_bad_state(void);

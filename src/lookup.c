@@ -48,12 +48,12 @@ is_plain_heap(Relation rel)
 		syncstate_has_columns_of_state(RelationGetDescr(rel));
 }
 
-/* The index of the primary key; InvalidOid if it was dropped. */
-static Oid
-primary_key(Relation rel)
+/* May the caller name the table, and read all of it? */
+static bool
+may_read(Oid relid)
 {
-	list_free(RelationGetIndexList(rel));
-	return rel->rd_pkindex;
+	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+		syncstate_schema_aclcheck(get_rel_namespace(relid), GetUserId(), ACL_USAGE) == ACLCHECK_OK;
 }
 
 /*
@@ -70,10 +70,10 @@ syncstate_lookup_state(Datum type_key, SyncstateStateRow *row)
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+	if (!may_read(relid))
 		return false;
 	rel = table_open(relid, NoLock);
-	index = is_plain_heap(rel) ? primary_key(rel) : InvalidOid;
+	index = is_plain_heap(rel) ? syncstate_primary_key_index(rel) : InvalidOid;
 	if (!OidIsValid(index))
 	{
 		table_close(rel, NoLock);

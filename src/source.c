@@ -503,13 +503,36 @@ aggregate_query(const SyncstateSource *source, int side, const char *label, cons
 	return psprintf("SELECT %s%s FROM %s AS x", label, aggregate, syncstate_source_table(source, side));
 }
 
+/* The one value that was asked for; another server can answer anything. */
+static NullableDatum
+the_answer(void)
+{
+	return SPI_processed == 1 ? syncstate_result(0, 1) : syncstate_null();
+}
+
+/* Answers of both sides, whichever was ready first; what does not say which is none. */
+static void
+tell_answers_apart(NullableDatum result[2])
+{
+	result[SIDE_LOCAL] = result[SIDE_REMOTE] = syncstate_null();
+	if (SPI_processed != 2)
+		return;
+	for (int row = 0; row < 2; row++)
+	{
+		NullableDatum side = syncstate_result(row, 1);
+
+		if (!side.isnull && (DatumGetInt32(side.value) == SIDE_LOCAL || DatumGetInt32(side.value) == SIDE_REMOTE))
+			result[DatumGetInt32(side.value)] = syncstate_result(row, 2);
+	}
+}
+
 /*
- * Runs an aggregate over each side; the results live until SPI_finish.  On both
- * at once, if the other server can do that: Append waits for it only when our
- * side is done.
+ * Runs an aggregate over each side; the results live until SPI_finish, and NULL is
+ * no answer.  On both at once, if the other server can do that: Append waits for
+ * it only when our side is done.
  */
 void
-syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, Datum result[2])
+syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, NullableDatum result[2])
 {
 	if (is_asynchronous(source))
 	{
@@ -518,15 +541,13 @@ syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, 
 									 aggregate_query(source, SIDE_REMOTE, "1, ", aggregate));
 
 		syncstate_run_query(source, BOTH_SIDES, query, 0, NULL, NULL);
-		/* Whichever was ready first. */
-		for (int row = 0; row < 2; row++)
-			result[DatumGetInt32(syncstate_result(row, 1).value)] = syncstate_result(row, 2).value;
+		tell_answers_apart(result);
 		return;
 	}
 	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
 	{
 		syncstate_run_query(source, side, aggregate_query(source, side, "", aggregate), 0, NULL, NULL);
-		result[side] = syncstate_result(0, 1).value;
+		result[side] = the_answer();
 	}
 }
 
@@ -537,9 +558,17 @@ digest_of(List *columns)
 }
 
 static SyncstateDigest
-parse_result(Datum result)
+parse_answer(const SyncstateSource *source, int side, NullableDatum answer)
 {
-	return syncstate_parse_digest(DatumGetTextPP(result));
+	SyncstateDigest digest;
+
+	if (answer.isnull || !syncstate_parse_digest(DatumGetTextPP(answer.value), &digest))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("what was computed of the %s source of \"%s\" is not a digest",
+						side_names[side], source_key_cstring(source)),
+				 errhint("Look at the extension where the rows are.")));
+	return digest;
 }
 
 /* The digest of a side, by reading its rows. */
@@ -550,7 +579,7 @@ syncstate_scan_digest(const SyncstateSource *source, int side)
 
 	syncstate_require_columns(source, side, columns);
 	syncstate_run_query(source, side, aggregate_query(source, side, "", digest_of(columns)), 0, NULL, NULL);
-	return parse_result(syncstate_result(0, 1).value);
+	return parse_answer(source, side, the_answer());
 }
 
 /* The digests of the sides: ours as its triggers keep it if that counts, else by reading the rows. */
@@ -558,7 +587,7 @@ static void
 measure(const SyncstateSource *source, SyncstateDigest digest[2])
 {
 	List	   *columns = syncstate_source_columns(source);
-	Datum		result[2];
+	NullableDatum result[2];
 
 	if (syncstate_tracked_digest(source, columns, &digest[SIDE_LOCAL]))
 	{
@@ -573,7 +602,7 @@ measure(const SyncstateSource *source, SyncstateDigest digest[2])
 			syncstate_require_columns(source, side, columns);
 		syncstate_aggregate_sides(source, digest_of(columns), result);
 		for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
-			digest[side] = parse_result(result[side]);
+			digest[side] = parse_answer(source, side, result[side]);
 	}
 }
 

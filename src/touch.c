@@ -399,7 +399,10 @@ syncstate_entomb(PG_FUNCTION_ARGS)
 Datum
 syncstate_refuse_truncate(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
 	check_trigger(fcinfo, "syncstate.refuse_truncate", TRIGGER_EVENT_BEFORE, false);
+	check_state_table(trigdata, "syncstate.refuse_truncate");
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("syncstate.sync_state cannot be truncated"),

@@ -15,10 +15,11 @@ objects in the schema that CREATE EXTENSION was given.  So in no script
 - is a table written, but for the one row that the install script makes.
 
 Each script that passes counts as a test, and so does each made-up script that
-must not.
+must not, and so does each line here that found fault with one of those.
 """
 
 import glob
+import inspect
 import re
 import sys
 
@@ -60,11 +61,15 @@ class Lint(Visitor):
         self.written = []
         self.with_names = set()
 
+    used = set()        # lines of this file that found fault with something
+
     def complain(self, text):
+        self.used.add(sys._getframe(1).f_lineno)
         self.found.append(text)
 
     def require_schema(self, what, names):
         if len(names) < 2:
+            self.used.add(sys._getframe(1).f_lineno)
             self.complain(f"{what} {dotted(names)} has no schema")
 
     # Names
@@ -198,6 +203,16 @@ FAULTY = {
     "quotes": "SELECT pg_catalog.set_config('search_path', '@extschema@', false);",
     "writes": "INSERT INTO syncstate.sync_state DEFAULT VALUES;",
     "DO": "DO $$ BEGIN END $$;",
+    "UPDATE": "UPDATE syncstate.sync_state SET local_hash = NULL;",
+    "DELETE": "DELETE FROM syncstate.sync_state;",
+    "by name": "CREATE VIEW syncstate.v AS SELECT FROM syncstate.a WHERE a.b IN (SELECT c.d FROM syncstate.c);",
+    "operator >": "CREATE VIEW syncstate.v AS SELECT FROM syncstate.a WHERE a.b > ALL (SELECT c.d FROM syncstate.c);",
+    "operator <": "CREATE VIEW syncstate.v AS SELECT FROM syncstate.a ORDER BY a.b USING <;",
+    "collation": "CREATE TABLE syncstate.t (a pg_catalog.text COLLATE \"C\");",
+    "function f": "CREATE FUNCTION f() RETURNS pg_catalog.int4 LANGUAGE c AS 'x', 'f';",
+    "object": "CREATE AGGREGATE a(pg_catalog.int4) (sfunc = pg_catalog.int4pl, stype = pg_catalog.int4);",
+    "function g": "CREATE TRIGGER t BEFORE INSERT ON syncstate.t FOR EACH ROW EXECUTE FUNCTION g();",
+    "comment": "COMMENT ON TABLE t IS 'x';",
     "psql": "",
 }
 
@@ -217,6 +232,15 @@ def main():
         else:
             print(f"not found fault with, by {word}: {statement} {found}")
             failed += 1
+    # Every place that finds fault was seen to.
+    lines, first = inspect.getsourcelines(Lint)
+    for n, line in enumerate(lines, first):
+        if re.match(r" +self\.(complain|require_schema)\(", line):
+            if n in Lint.used:
+                passed += 1
+            else:
+                print(f"line {n} never found fault with anything: {line.strip()}")
+                failed += 1
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -8,12 +8,13 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(115);
+SELECT plan(123);
 
 -- The tests' own path: pg_temp is searched last, so that what is planted there does not catch pgTAP.
 SET LOCAL search_path = pg_catalog, public, pg_temp;
 
 CREATE SCHEMA t;
+SET LOCAL track_functions = 'all';
 
 -- ---------------------------------------------------------------------------------------------
 -- The trap
@@ -72,35 +73,63 @@ SELECT is((SELECT count(*) FROM pg_operator o WHERE o.oprnamespace = 'hostile'::
           '... among them = < > <> || ^@ ~~ of text, time, uuid, boolean, jsonb, numbers, record and arrays');
 -- Types that catch a cast whose type is not qualified: domains with a CHECK that calls what is planted.
 CREATE FUNCTION hostile.caught() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted type' USING ERRCODE = 'PLANT'; END $$;
-CREATE DOMAIN hostile.text AS pg_catalog.text CHECK (hostile.caught());
-CREATE DOMAIN hostile.uuid AS pg_catalog.uuid CHECK (hostile.caught());
-CREATE DOMAIN hostile.jsonb AS pg_catalog.jsonb CHECK (hostile.caught());
-CREATE DOMAIN hostile.timestamptz AS pg_catalog.timestamptz CHECK (hostile.caught());
-CREATE DOMAIN hostile."interval" AS pg_catalog."interval" CHECK (hostile.caught());
-CREATE DOMAIN hostile.bool AS pg_catalog.bool CHECK (hostile.caught());
-CREATE DOMAIN hostile.int4 AS pg_catalog.int4 CHECK (hostile.caught());
-CREATE DOMAIN hostile.int8 AS pg_catalog.int8 CHECK (hostile.caught());
-CREATE DOMAIN hostile.name AS pg_catalog.name CHECK (hostile.caught());
-CREATE DOMAIN hostile.oid AS pg_catalog.oid CHECK (hostile.caught());
+CREATE FUNCTION t.plant_types(target name) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE type record; done bigint := 0;
+BEGIN
+	FOR type IN SELECT typname FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'r', 'm') AND typelem = 0 LOOP
+		EXECUTE format('CREATE DOMAIN %I.%I AS pg_catalog.%2$I CHECK (hostile.caught())', target, type.typname);
+		done := done + 1;
+	END LOOP;
+	RETURN done;
+END $$;
+SELECT cmp_ok(t.plant_types('hostile'), '>', 70::bigint, '... types, too');
 -- Collations: "C" is looked up by name, too.
 CREATE COLLATION hostile."C" (PROVIDER = libc, LOCALE = 'POSIX');
--- Relations: writing to them raises, and they are full of lies for readers.
+-- Relations: writing to them raises; so does reading those in pg_temp, which are found first.
 CREATE FUNCTION hostile.written() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted table' USING ERRCODE = 'PLANT'; END $$;
-CREATE FUNCTION t.plant_relations(target name) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE relation name;
+-- All that the extension has in its schema, by name: a table, or in pg_temp a view, in place of a
+-- table or a view; a type in place of a type.
+CREATE VIEW t.own AS
+	SELECT d.classid, d.objid FROM pg_depend d
+	 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate');
+CREATE FUNCTION t.plant_relations(target name) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE o record; done bigint := 0;
 BEGIN
-	FOREACH relation IN ARRAY '{sync_state,sync_run,sync_conflict,sync_tombstone,sync_feed,sync_source,sync_tracking,sync_tracking_delta,sync_row_base}'::name[] LOOP
-		EXECUTE format('CREATE TABLE %I.%I (LIKE syncstate.%2$I INCLUDING DEFAULTS)', target, relation);
-		EXECUTE format('CREATE TRIGGER planted BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION hostile.written()', target, relation);
+	FOR o IN SELECT c.relname FROM t.own JOIN pg_class c ON (classid, objid) = ('pg_class'::regclass, c.oid) WHERE c.relkind IN ('r', 'v') LOOP
+		IF target ~ '^pg_temp' THEN
+			EXECUTE format('CREATE FUNCTION hostile.%I() RETURNS SETOF hostile.%I LANGUAGE plpgsql AS %L', 'read_' || o.relname, o.relname,
+			               $b$ BEGIN RAISE EXCEPTION 'planted view' USING ERRCODE = 'PLANT'; END $b$);
+			EXECUTE format('CREATE TEMPORARY VIEW %I AS SELECT * FROM hostile.%I()', o.relname, 'read_' || o.relname);
+			EXECUTE format('CREATE TRIGGER planted INSTEAD OF INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH ROW EXECUTE FUNCTION hostile.written()', target, o.relname);
+		ELSE
+			EXECUTE format('CREATE TABLE %I.%I (LIKE syncstate.%2$I INCLUDING DEFAULTS)', target, o.relname);
+			EXECUTE format('CREATE TRIGGER planted BEFORE INSERT OR UPDATE OR DELETE ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION hostile.written()', target, o.relname);
+		END IF;
+		done := done + 1;
 	END LOOP;
-	EXECUTE format('CREATE TYPE %I.sync_delta AS (lie pg_catalog.text)', target);
-	EXECUTE format('CREATE TYPE %I.sync_field_change AS (lie pg_catalog.text)', target);
-	EXECUTE format('CREATE TYPE %I.sync_sketch_key AS (lie pg_catalog.text)', target);
-	EXECUTE format('CREATE TYPE %I.sync_row_diff AS (lie pg_catalog.text)', target);
-	EXECUTE format('CREATE TYPE %I.sync_row_plan AS (lie pg_catalog.text)', target);
+	FOR o IN SELECT ty.typname FROM t.own JOIN pg_type ty ON (classid, objid) = ('pg_type'::regclass, ty.oid)
+	          WHERE ty.typtype = 'c' AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = ty.typrelid AND c.relkind <> 'c') LOOP
+		EXECUTE format('CREATE TYPE %I.%I AS (lie pg_catalog.text)', target, o.typname);
+		done := done + 1;
+	END LOOP;
+	RETURN done;
 END $$;
-SELECT lives_ok($$ SELECT t.plant_relations('hostile') $$, 'relations are planted before pg_catalog');
-SELECT lives_ok(format('SELECT t.plant_relations(%L)', pg_my_temp_schema()::regnamespace), '... and in pg_temp');
+SELECT cmp_ok(t.plant_relations('hostile'), '>', 15::bigint, 'relations and types of ours are planted before pg_catalog');
+SELECT cmp_ok(t.plant_relations(pg_my_temp_schema()::regnamespace::name), '>', 15::bigint, '... and in pg_temp');
+-- In a schema of their own, for the extension is to be made in the other one.
+CREATE SCHEMA impostor;
+CREATE FUNCTION t.plant_functions(target name) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE o record; done bigint := 0;
+BEGIN
+	FOR o IN SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS args FROM t.own JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
+	          WHERE p.prokind = 'f' AND p.provariadic = 0 AND p.prorettype <> 'trigger'::regtype AND NOT p.proargtypes::oid[] @> ARRAY['internal'::regtype::oid] LOOP
+		EXECUTE format('CREATE FUNCTION %I.%I(%s) RETURNS int LANGUAGE plpgsql AS %L', target, o.proname, o.args,
+		               format('BEGIN RAISE EXCEPTION %L USING ERRCODE = ''PLANT''; END', 'planted function ' || o.proname));
+		done := done + 1;
+	END LOOP;
+	RETURN done;
+END $$;
+SELECT cmp_ok(t.plant_functions('impostor'), '>', 40::bigint, '... and functions of ours');
 CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (hostile.caught());
 CREATE DOMAIN pg_temp.uuid AS pg_catalog.uuid CHECK (hostile.caught());
 CREATE DOMAIN pg_temp.jsonb AS pg_catalog.jsonb CHECK (hostile.caught());
@@ -108,7 +137,7 @@ CREATE DOMAIN pg_temp.timestamptz AS pg_catalog.timestamptz CHECK (hostile.caugh
 
 -- The caller: its body has no operator, no function and no type that could be caught itself.
 CREATE FUNCTION t.hostile(call pg_catalog.text) RETURNS pg_catalog.text LANGUAGE plpgsql
-	SET search_path = pg_temp, hostile, pg_catalog, public AS $$
+	SET search_path = pg_temp, hostile, impostor, pg_catalog, public AS $$
 BEGIN
 	EXECUTE call;
 	RETURN 'ok';
@@ -128,6 +157,7 @@ SELECT is(t.hostile($$SELECT 'a'::pg_catalog.text = 'b'$$), 'planted operator ='
 SELECT is(t.hostile($$SELECT length('abc')$$), 'planted function length', 'an unqualified function is caught');
 SELECT is(t.hostile($$SELECT 'a'::text$$), 'planted type', 'an unqualified cast is caught');
 SELECT is(t.hostile($$INSERT INTO sync_state DEFAULT VALUES$$), 'planted table', 'an unqualified relation is caught');
+SELECT is(t.hostile($$SELECT FROM sync_run$$), 'planted view', '... when it is read, too');
 
 -- ---------------------------------------------------------------------------------------------
 -- Every public function. Values that a call needs are put in by the clean side beforehand.
@@ -140,6 +170,12 @@ CREATE TABLE t.copy (LIKE t.content INCLUDING ALL);
 INSERT INTO t.content SELECT x, 'body', x, 'ok', numrange(x, x + 1) FROM generate_series(1, 20) x;
 INSERT INTO t.copy SELECT * FROM t.content WHERE id > 3;
 UPDATE t.copy SET body = 'other' WHERE id = 10;
+-- In the functions' own schema, what fits the columns of that table better than VARIADIC "any" does.
+CREATE FUNCTION public.sync_row_hash(pg_catalog.text, pg_catalog.int4, t.mood, pg_catalog.numeric, pg_catalog.numrange) RETURNS pg_catalog.bytea LANGUAGE plpgsql AS
+	$$ BEGIN RAISE EXCEPTION 'planted function sync_row_hash' USING ERRCODE = 'PLANT'; END $$;
+CREATE FUNCTION t.gather(pg_catalog.text, pg_catalog.text, pg_catalog.int4, t.mood, pg_catalog.numeric, pg_catalog.numrange) RETURNS pg_catalog.text LANGUAGE plpgsql AS
+	$$ BEGIN RAISE EXCEPTION 'planted aggregate' USING ERRCODE = 'PLANT'; END $$;
+CREATE AGGREGATE public.sync_digest(pg_catalog.text, pg_catalog.int4, t.mood, pg_catalog.numeric, pg_catalog.numrange) (sfunc = t.gather, stype = pg_catalog.text);
 CREATE TABLE t.call (n serial, call text, expected text DEFAULT 'ok');
 INSERT INTO t.call (call) VALUES
 	($$SELECT public.sync_state_version()$$),
@@ -165,6 +201,11 @@ INSERT INTO t.call (call) VALUES
 	($$SELECT public.sync_source_untrack('rows')$$),
 	($$SELECT public.sync_source_attach('rows', 't.content', NULL, '{id,body}', '{body}')$$),
 	($$SELECT public.sync_source_detach('rows')$$),
+	($$SELECT syncstate.is_sync_status('new'), syncstate.is_conflict_status('none'), syncstate.status_after('a', 'b', 'c', 'd', true),
+	          syncstate.settles('a', 'b', 'c', 'd', true), syncstate.conflict_kind('a', 'b', 'c', 'd', true), syncstate.kept_hash('a', 'b', 'c'),
+	          syncstate.is_type_key('a'), syncstate.may_have_run('syncing', NULL), syncstate.is_run_outcome('synced')$$),
+	($$SELECT syncstate.sync_row_hash(1, 'x'), syncstate.sync_digest(id, body), syncstate.sync_sketch(100, 1, id, body) FROM t.content GROUP BY id$$),
+	($$SET LOCAL syncstate.notify = 'all'$$),
 	($$SELECT public.sync_state_action('a', 'b', 'c', 'd'), public.sync_state_detail('a', 'b', 'c', 'd', true)$$),
 	($$SELECT public.sync_state_observe('article', 'a', 'a')$$),
 	($$SELECT public.sync_state_observe('article', 'b', 'c')$$),
@@ -236,6 +277,7 @@ INSERT INTO t.call (call) VALUES
 UPDATE t.call SET call = replace(call, 'starts_with(', 'pg_catalog.starts_with(');
 -- Refusals: the way to an error leads through queries as well.
 INSERT INTO t.call (call, expected) VALUES
+	($$TRUNCATE syncstate.sync_state$$, 'syncstate.sync_state cannot be truncated'),
 	($$SELECT * FROM public.sync_state_begin('held')$$, '"held" is held by a live run'),
 	($$SELECT public.sync_state_mark_synced('held', 'x', 'x')$$, '"held" is held by a live run'),
 	($$SELECT public.sync_state_update('held', '{"sync_status": "new"}')$$, '"held" is held by a live run'),
@@ -248,11 +290,15 @@ INSERT INTO t.call (call, expected) VALUES
 SELECT is(t.hostile(call), coalesce(expected, t.clean(call)), left(call, 100)) FROM t.call ORDER BY n;
 
 SELECT is_empty(
-	$$ SELECT p.proname FROM pg_depend d JOIN pg_proc p ON (p.oid = d.objid)
-	    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
-	      AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND p.pronamespace <> 'syncstate'::regnamespace
-	      AND NOT EXISTS (SELECT FROM t.call WHERE call ~ ('\m' || p.proname || '\(')) $$,
-	'every public function was called');
+	$$ SELECT p.oid::regprocedure FROM t.own JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
+	    WHERE p.prorettype <> 'trigger'::regtype AND NOT p.proargtypes::oid[] @> ARRAY['internal'::regtype::oid]
+	      AND NOT EXISTS (SELECT FROM t.call WHERE call ~ (p.pronamespace::regnamespace || '\.' || p.proname || '\(')) $$,
+	'every function that SQL can call was called');
+SELECT is_empty(
+	$$ SELECT p.oid::regprocedure FROM t.own JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
+	    -- (of that which always raises its error, the message was seen)
+	    WHERE p.prorettype = 'trigger'::regtype AND p.proname <> 'refuse_truncate' AND coalesce((SELECT calls FROM pg_stat_xact_user_functions WHERE funcid = p.oid), 0) = 0 $$,
+	'every trigger function was run');
 
 -- Plans that were made under the clean path are made again under this one, and the answers are the same.
 CREATE FUNCTION t.snapshot() RETURNS text LANGUAGE sql AS $$
