@@ -108,7 +108,7 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking input sqlsmith
+PARTS = feed sketch diff tracking input sqlsmith histories linearisable
 soak:
 	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))

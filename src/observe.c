@@ -55,8 +55,8 @@ syncstate_log_conflicts(Datum opened, Datum closed, TimestampTz now, const char 
 }
 
 /*
- * What the upsert returned in columns 1 and 2: does it open a conflict, close
- * one, or leave that to the end of the run?
+ * By the status in column 1: is there a conflict to be open, is there none, or
+ * does that wait for the end of a run?
  */
 typedef enum ConflictChange
 {
@@ -69,31 +69,50 @@ static ConflictChange
 conflict_change(uint64 row)
 {
 	NullableDatum status = syncstate_result(row, 1);
-	NullableDatum conflict = syncstate_result(row, 2);
+	const char *name = status.isnull ? "" : TextDatumGetCString(status.value);
 
-	if (!status.isnull && strcmp(TextDatumGetCString(status.value), "conflict") == 0)
+	if (strcmp(name, "conflict") == 0)
 		return CONFLICT_OPENED;
-	if (!conflict.isnull && strcmp(TextDatumGetCString(conflict.value), "detected") == 0)
+	if (strcmp(name, "syncing") == 0 || strcmp(name, "failed") == 0)
 		return CONFLICT_LEFT;
 	return CONFLICT_CLOSED;
 }
 
+/* Brings the conflict log in line with rows: status and key are columns 1 and 2. */
+static void
+log_returned_conflicts(uint64 nrows, TimestampTz now)
+{
+	Datum	   *opened = palloc_array(Datum, nrows + 1);
+	Datum	   *closed = palloc_array(Datum, nrows + 1);
+	int			nopened = 0;
+	int			nclosed = 0;
+
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		Datum		key = syncstate_result(row, 2).value;
+		ConflictChange change = conflict_change(row);
+
+		if (change == CONFLICT_OPENED)
+			opened[nopened++] = key;
+		else if (change == CONFLICT_CLOSED)
+			closed[nclosed++] = key;
+	}
+	syncstate_log_conflicts(nopened > 0 ? syncstate_key_array(opened, nopened).value : (Datum) 0,
+							nclosed > 0 ? syncstate_key_array(closed, nclosed).value : (Datum) 0,
+							now, "vanished");
+}
+
 /*
- * Keys that were in conflict before, but by a plain write that logged nothing;
- * observing them again changes no row.
+ * Plain writes leave the log alone, so that it may disagree with rows which an
+ * observation does not change.
  */
 static void
-log_unlogged_conflicts(NullableDatum keys, TimestampTz now)
+correct_log(NullableDatum keys, bool all, TimestampTz now)
 {
-	uint64		n = syncstate_execute(STMT_UNLOGGED_CONFLICTS, &keys, false);
-	Datum	   *unlogged;
+	uint64		n = syncstate_execute(all ? STMT_WRONG_LOG_OF_ALL : STMT_WRONG_LOG, &keys, false);
 
-	if (n == 0)
-		return;
-	unlogged = palloc_array(Datum, n);
-	for (uint64 row = 0; row < n; row++)
-		unlogged[row] = syncstate_result(row, 1).value;
-	syncstate_log_conflicts(syncstate_key_array(unlogged, (int) n).value, (Datum) 0, now, "vanished");
+	if (n > 0)
+		log_returned_conflicts(n, now);
 }
 
 /* What was observed must be what is stored, else something ate the write. */
@@ -173,7 +192,7 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	{
 		ConflictChange change = conflict_change(0);
 
-		sides = syncstate_result_sides(0, 3);
+		sides = syncstate_result_sides(0, 2);
 		if (change == CONFLICT_OPENED)
 			syncstate_log_conflicts(single_key(key).value, (Datum) 0, now, "vanished");
 		else if (change == CONFLICT_CLOSED)
@@ -188,12 +207,15 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	else
 	{
 		/* Nothing to write; the row is locked, so this reads what was compared. */
-		if (syncstate_execute(STMT_GET_HASHES, args, false) == 0)
+		bool		logged;
+
+		if (syncstate_execute(STMT_GET_OBSERVED, args, false) == 0)
 			syncstate_report_suppressed(key);
-		sides = syncstate_result_sides(0, 1);
+		logged = DatumGetBool(syncstate_result(0, 1).value);
+		sides = syncstate_result_sides(0, 2);
 		check_recorded(key, &observed, &sides);
-		if (syncstate_decide(&sides).conflict)
-			log_unlogged_conflicts(single_key(key), now);
+		if (logged || syncstate_decide(&sides).conflict)
+			correct_log(single_key(key), false, now);
 	}
 
 	spi = MemoryContextSwitchTo(caller);
@@ -202,30 +224,6 @@ sync_state_observe(PG_FUNCTION_ARGS)
 	SPI_finish();
 
 	PG_RETURN_JSONB_P(delta);
-}
-
-/* Brings the conflict log in line with the rows that the upsert returned. */
-static void
-log_returned_conflicts(uint64 nrows, TimestampTz now)
-{
-	Datum	   *opened = palloc_array(Datum, nrows + 1);
-	Datum	   *closed = palloc_array(Datum, nrows + 1);
-	int			nopened = 0;
-	int			nclosed = 0;
-
-	for (uint64 row = 0; row < nrows; row++)
-	{
-		Datum		key = syncstate_result(row, 3).value;
-		ConflictChange change = conflict_change(row);
-
-		if (change == CONFLICT_OPENED)
-			opened[nopened++] = key;
-		else if (change == CONFLICT_CLOSED)
-			closed[nclosed++] = key;
-	}
-	syncstate_log_conflicts(nopened > 0 ? syncstate_key_array(opened, nopened).value : (Datum) 0,
-							nclosed > 0 ? syncstate_key_array(closed, nclosed).value : (Datum) 0,
-							now, "vanished");
 }
 
 /*
@@ -238,8 +236,8 @@ made_unlisted(uint64 nrows, const SyncstateBatch *batch)
 {
 	for (uint64 row = 0; row < nrows; row++)
 	{
-		if (DatumGetBool(syncstate_result(row, 4).value) &&
-			syncstate_position(batch->keys, batch->nrows, syncstate_result(row, 3).value) < 0)
+		if (DatumGetBool(syncstate_result(row, 3).value) &&
+			syncstate_position(batch->keys, batch->nrows, syncstate_result(row, 2).value) < 0)
 			return true;
 	}
 	return false;
@@ -267,7 +265,7 @@ observe_listing(const SyncstateBatch *batch, bool complete)
 	if (complete && made_unlisted(changed, batch))
 		return -1;
 	log_returned_conflicts(changed, now);
-	log_unlogged_conflicts(args[0], now);
+	correct_log(args[0], complete, now);
 	return (int64) changed;
 }
 

@@ -79,6 +79,18 @@ typedef struct StatementText
 
 #define HASHES "s.local_hash, s.remote_hash, s.last_synced_hash, s.last_synced_remote_hash"
 
+/* The hashes of row s are those of conflict c. */
+#define SAME_CONFLICT "(" SAME("s.local_hash", "c.local_hash") " AND " SAME("s.remote_hash", "c.remote_hash") \
+	" AND " SAME("s.last_synced_hash", "c.base_local_hash") \
+	" AND " SAME("s.last_synced_remote_hash", "c.base_remote_hash") ")"
+
+/* Keys whose open conflict, or the lack of one, does not go with their status. */
+#define WRONG_LOG "SELECT s.sync_status, s.type_key FROM syncstate.sync_state s" \
+	" LEFT JOIN syncstate.sync_conflict c ON c.type_key" EQ "s.type_key AND c.resolved_at IS NULL" \
+	" WHERE s.sync_status OPERATOR(pg_catalog.<>) ALL ('{syncing,failed}'::pg_catalog.text[])" \
+	" AND CASE WHEN s.sync_status" EQ "'conflict'" \
+	"  THEN c.type_key IS NULL OR NOT " SAME_CONFLICT " ELSE c.type_key IS NOT NULL END"
+
 /* Row s is not in the listing $1; an anti-join, which the server hashes. */
 #define UNLISTED "NOT EXISTS (SELECT FROM pg_catalog.unnest($1) AS u(k) WHERE u.k" EQ "s.type_key)"
 
@@ -197,6 +209,12 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		" FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
 		1, {TEXTOID}
 	},
+	[STMT_GET_OBSERVED] = {
+		"SELECT EXISTS (SELECT FROM syncstate.sync_conflict c"
+		"  WHERE c.type_key" EQ "$1 AND c.resolved_at IS NULL), " HASHES ", " SYNCED("s")
+		" FROM syncstate.sync_state s WHERE s.type_key" EQ "$1",
+		1, {TEXTOID}
+	},
 	[STMT_HOLDER] = {
 		SELECT_HOLDER,
 		2, {TEXTOID, TIMESTAMPTZOID}
@@ -242,7 +260,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 
 	[STMT_OBSERVE] = {
 		OBSERVE_COLUMNS "(VALUES ($1, $3, $4)) AS o(k, l, r)) d" OBSERVE_ON_CONFLICT
-		" RETURNING s.sync_status, s.conflict_status, " HASHES ", " SYNCED("s"),
+		" RETURNING s.sync_status, " HASHES ", " SYNCED("s"),
 		6, {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID}
 	},
 	[STMT_OBSERVE_MANY] = {
@@ -252,7 +270,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"  UNION ALL SELECT s.type_key, NULL, NULL FROM syncstate.sync_state s"
 		"  WHERE $7 AND " UNLISTED ") AS o) d"
 		" ORDER BY d.k COLLATE pg_catalog.\"C\"" OBSERVE_ON_CONFLICT
-		" RETURNING s.sync_status, s.conflict_status, s.type_key, s.created_at" EQ "$2",
+		" RETURNING s.sync_status, s.type_key, s.created_at" EQ "$2",
 		7, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID, BOOLOID},
 		.scans = true
 	},
@@ -265,17 +283,17 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"UPDATE syncstate.sync_conflict c SET resolved_at = $2, resolution = $3, resolved_by = $4"
 		" FROM syncstate.sync_state s"
 		" WHERE c.type_key" EQ "ANY ($1) AND c.resolved_at IS NULL AND s.type_key" EQ "c.type_key"
-		" AND NOT (" SAME("s.local_hash", "c.local_hash") " AND " SAME("s.remote_hash", "c.remote_hash")
-		" AND " SAME("s.last_synced_hash", "c.base_local_hash")
-		" AND " SAME("s.last_synced_remote_hash", "c.base_remote_hash") ")",
+		" AND NOT " SAME_CONFLICT,
 		4, {TEXTARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}
 	},
-	[STMT_UNLOGGED_CONFLICTS] = {
-		"SELECT s.type_key FROM syncstate.sync_state s"
-		" WHERE s.type_key" EQ "ANY ($1) AND s.sync_status" EQ "'conflict'"
-		" AND NOT EXISTS (SELECT FROM syncstate.sync_conflict c"
-		"  WHERE c.type_key" EQ "s.type_key AND c.resolved_at IS NULL)",
+	[STMT_WRONG_LOG] = {
+		WRONG_LOG " AND s.type_key" EQ "ANY ($1)",
 		1, {TEXTARRAYOID},
+		.scans = true
+	},
+	[STMT_WRONG_LOG_OF_ALL] = {
+		WRONG_LOG,
+		0, {0},
 		.scans = true
 	},
 	/* A scalar subquery and not NOT EXISTS, for which it would read all open conflicts, too. */
@@ -417,7 +435,7 @@ static const StatementText statements[NUM_STATEMENTS] = {
 		"   AND r.outcome" EQ "ANY ('{failed,rolled_back}'::pg_catalog.text[])), s.updated_at)" LE "$5))"
 		" AND s.conflict_status OPERATOR(pg_catalog.<>) 'detected' IS NOT FALSE"
 		" AND (syncstate.conflict_kind(" HASHES ", " SYNCED("s") ") IS NULL"
-		"  OR s.sync_status" EQ "'syncing' OR s.sync_progress IS NOT NULL)"
+		"  OR s.sync_status" EQ "'syncing' OR (s.sync_status" EQ "'failed' AND s.sync_progress IS NOT NULL))"
 		" AND ($3 IS NULL OR s.type_key OPERATOR(pg_catalog.^@) $3)"
 		" ORDER BY s.type_key LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID},

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(21);
+SELECT plan(36);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.claimed() RETURNS text LANGUAGE sql AS $$
@@ -54,6 +54,38 @@ SELECT sync_state_update('raw2', '{"local_hash": "l", "remote_hash": "r", "sync_
 SELECT is(sync_state_observe_many('{raw,raw2}', '{l,l}', '{r,r}'), 0, 'a listing of the same hashes changes no row');
 SELECT is((SELECT string_agg(type_key || ' ' || kind, ', ' ORDER BY type_key) FROM syncstate.sync_conflict WHERE type_key ~ '^raw'),
 	'raw create/create, raw2 create/create', '... and logs what was not logged');
+
+-- What a plain write has moved under an open conflict, the next observation settles, though it changes no row.
+CREATE FUNCTION t.log(type_key text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(concat_ws(' ', conflict_number, kind, coalesce(remote_hash, '-'), coalesce(resolution, 'open')), ', ' ORDER BY conflict_number)
+	  FROM syncstate.sync_conflict c WHERE c.type_key = $1 $$;
+SELECT sync_state_mark_synced(k, 'b', 'b'), sync_state_observe(k, 'l', 'r') FROM unnest('{one,many,all,one_over,many_over,all_over}'::text[]) AS k \g /dev/null
+UPDATE syncstate.sync_state SET remote_hash = 'r2' WHERE type_key IN ('one', 'many', 'all');
+UPDATE syncstate.sync_state SET remote_hash = NULL, local_hash = NULL, last_synced_hash = NULL, last_synced_remote_hash = NULL,
+       sync_status = 'in_sync', conflict_status = 'none' WHERE type_key LIKE '%\_over';
+SELECT is(sync_state_observe('one')->>'action', 'CONFLICT', 'the other side has moved on by a plain write, and is observed as it is');
+SELECT is(t.log('one'), '1 edit/edit r vanished, 2 edit/edit r2 open', '... which logs what conflicts now');
+SELECT is(sync_state_observe_many('{many}', NULL, NULL), 0, '... in a listing');
+SELECT is(t.log('many'), '1 edit/edit r vanished, 2 edit/edit r2 open', '... likewise');
+SELECT is(sync_state_observe('one_over')->>'action', 'NO_CHANGE', 'a plain write has ended the conflict');
+SELECT is(t.log('one_over'), '1 edit/edit r vanished', '... which the log tells then');
+SELECT is(sync_state_observe_many('{many_over}', NULL, NULL), 0, '... in a listing');
+SELECT is(t.log('many_over'), '1 edit/edit r vanished', '... likewise');
+SELECT is(t.log('all') || '; ' || t.log('all_over'), '1 edit/edit r open; 1 edit/edit r open', 'what is not observed is left alone');
+SELECT is(sync_state_observe_many('{}', NULL, NULL, complete => true), 0, 'a complete listing observes what it does not list');
+SELECT is(t.log('all') || '; ' || t.log('all_over'), '1 edit/edit r vanished, 2 edit/edit r2 open; 1 edit/edit r vanished', '... and so their log is right, too');
+
+-- An observation during a run leaves the log to the end of the run, whatever a plain write made of conflict_status.
+SELECT sync_state_begin('one') \g /dev/null
+UPDATE syncstate.sync_state SET conflict_status = NULL WHERE type_key = 'one';
+SELECT is(sync_state_observe('one', 'l3')->>'action', 'CONFLICT', 'during a run an edit is observed');
+SELECT is(t.log('one'), '1 edit/edit r vanished, 2 edit/edit r2 open', '... and the log is left alone');
+
+-- A stray checkpoint does not make a run that stopped half-way.
+DELETE FROM syncstate.sync_state;
+SELECT sync_state_update('stray', '{"local_hash": "l", "remote_hash": "r", "sync_status": "modified", "sync_progress": {"step": 1}}') \g /dev/null
+SELECT is(t.action('stray'), 'INITIAL_SYNC', 'hashes that conflict, unobserved, and a checkpoint that no run has left');
+SELECT is(t.claimed(), '-', '... are not claimed');
 
 CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER a_swallow BEFORE INSERT OR UPDATE ON syncstate.sync_state FOR EACH ROW WHEN (NEW.type_key ~ '^swallowed') EXECUTE FUNCTION t.swallow();
