@@ -112,7 +112,7 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking
+PARTS = feed sketch diff tracking deadlock
 soak:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
