@@ -288,6 +288,9 @@ is( told($two, q{SELECT run_number FROM sync_state_begin('leased 2'); SELECT lea
 	"1\nt",
 	'... and not for the next client');
 is(told($two, 'SHOW syncstate.lease'), '5min', '... who finds the default');
+told($one, q{SET syncstate.lease = '2 h'});
+is(told($two, 'SHOW syncstate.lease'), '2h', 'what is set without LOCAL is left to the next client, as the documentation warns');
+told($three, 'RESET syncstate.lease');
 
 # A transaction that is open keeps others waiting, in the pooler, not for ever.
 told($one, 'BEGIN');

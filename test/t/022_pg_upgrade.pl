@@ -153,6 +153,7 @@ is($new->safe_psql('app', q{SELECT sync_status FROM sync_state_resolve('page/2',
 # of extensions; the tables are still their owner's.
 is($new->safe_psql('app', q{SET ROLE sync_reader; SET app.tenant = 'acme'; SELECT count(*) FROM sync_state_list()}), '0', 'row security holds');
 is(as($new, 'app_owner', 'app', q{SELECT sync_state_repair()}), '0', 'there is nothing to repair');
+is($new->safe_psql('app', q{SELECT extowner::regrole = current_user::regrole FROM pg_extension WHERE extname = 'syncstate'}), 't', 'the extension is that of who ran pg_upgrade');
 $new->safe_psql('app', q{DROP EXTENSION syncstate CASCADE});
 as($new, 'app_owner', 'app', q{CREATE EXTENSION syncstate});
 is($new->safe_psql('app', q{SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('content'::regclass, 'parted'::regclass)}), '0', 'the extension can be dropped');
