@@ -86,14 +86,43 @@ my %token = map { $_ => $old->safe_psql('app', "SELECT run_id FROM sync_state_ge
 # ---------------------------------------------------------------------------
 # The upgrade
 # ---------------------------------------------------------------------------
+sub pg_config
+{
+	my ($what) = @_;
+
+	return `pg_config --$what` =~ s/\s+$//r;
+}
+
+# Wherever a server is told to find the extension, pg_upgrade asks for its library
+# where the server's own are.  So the new installation is a copy, which has it there.
+sub copy_of_installation
+{
+	my ($conf) = @_;
+	my ($lib) = $conf =~ /^dynamic_library_path = '(.*?):/m;
+	my $root = PostgreSQL::Test::Utils::tempdir();
+
+	for my $what (qw(bindir pkglibdir sharedir))
+	{
+		my $dir = pg_config($what);
+
+		system_or_bail('mkdir', '-p', "$root$dir");
+		# A program goes by where its file is, not by where a link to it is.
+		system_or_bail('cp', $what eq 'bindir' ? '-r' : '-rs', "$dir/.", "$root$dir");
+	}
+	system_or_bail('cp', "$lib/syncstate.so", $root . pg_config('pkglibdir'));
+	system_or_bail('cp', 'syncstate.control', glob('sql/*.sql'), $root . pg_config('sharedir') . '/extension');
+	return $root . pg_config('bindir') =~ s/\/bin$//r;
+}
+
 # From 18 on a cluster has checksums unless told otherwise, and both must agree.
-my ($binaries) = map { s/\s+$//r } scalar `pg_config --bindir`;
-my ($to) = `pg_config --version` =~ /(\d+)/;
-my $new = new_node('new', extra => [ $to >= 18 && $from < 18 ? ('--no-data-checksums') : () ]);
-my $old_binaries = $ENV{SYNCSTATE_OLD} ? "$ENV{SYNCSTATE_OLD}/bin" : $binaries;
+my ($to) = pg_config('version') =~ /(\d+)/;
+my $installation = $ENV{SYNCSTATE_CONF} ? copy_of_installation(slurp_file($ENV{SYNCSTATE_CONF})) : undef;
+my $new = new_node('new', install_path => $installation, extra => [ $to >= 18 && $from < 18 ? ('--no-data-checksums') : () ]);
+my $old_binaries = $ENV{SYNCSTATE_OLD} ? "$ENV{SYNCSTATE_OLD}/bin" : pg_config('bindir');
+my $new_binaries = $installation ? "$installation/bin" : pg_config('bindir');
 my @upgrade = (
-	'pg_upgrade', '--old-datadir', $old->data_dir, '--new-datadir', $new->data_dir,
-	'--old-bindir', $old_binaries, '--new-bindir', $binaries,
+	"$new_binaries/pg_upgrade", '--old-datadir', $old->data_dir, '--new-datadir', $new->data_dir,
+	'--old-bindir', $old_binaries, '--new-bindir', $new_binaries,
 	'--old-port', $old->port, '--new-port', $new->port, '--socketdir', $new->host);
 
 $old->stop;

@@ -63,12 +63,14 @@ DELETE FROM "Other's" WHERE id BETWEEN 3 AND 5;
 UPDATE parted SET id = id + 60 WHERE id BETWEEN 45 AND 49;
 };
 
+# Options are those of init, and install_path: an installation that has the extension.
 sub new_node
 {
-	my ($name, %init) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my ($name, %options) = @_;
+	my $path = delete $options{install_path};
+	my $node = PostgreSQL::Test::Cluster->new($name, $path ? (install_path => $path) : ());
 
-	return prepare($node, $ENV{SYNCSTATE_CONF}, %init);
+	return prepare($node, $path ? undef : $ENV{SYNCSTATE_CONF}, %options);
 }
 
 sub new_old_node
