@@ -38,9 +38,12 @@ sub sqlstate
 
 # All that there is, by what it is called.
 my %asked = (
+	# From 17 on, types of rows and of arrays are members, too.
 	'members of the extension' => q{
 SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
- WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C"},
+ WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND (classid <> 'pg_type'::regclass OR NOT EXISTS (
+  SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid WHERE t.oid = objid AND (t.typcategory = 'A' OR c.relkind <> 'c')))
+ ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C"},
 	'version and registered tables' => q{
 SELECT extversion, extnamespace::regnamespace, extconfig::regclass[] FROM pg_extension WHERE extname = 'syncstate'},
 	'triggers, and when they fire' => q{
