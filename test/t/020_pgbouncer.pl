@@ -178,11 +178,8 @@ sub step
 		my $answer = told(($side ? \@pooled : \@direct)->[$who], $sql);
 
 		# Tokens differ, but the same ones must come.
-		if ($statement =~ /AS (run\d+)/ && $answer =~ /^([0-9a-f-]{36})\|/)
-		{
-			$value{$1}[$side] = ($answer =~ /^([0-9a-f-]{36})\|/)[0] if $statement =~ /AS (run\d+)/;
-			$answer =~ s/^[0-9a-f-]{36}/token/;
-		}
+		my ($run) = $statement =~ /AS (run\d+)/;
+		$value{$run}[$side] = $1 if $run && $answer =~ s/^([0-9a-f-]{36})\|/token|/;
 		push @answers, $answer;
 	}
 	push @steps, "client $who: $statement";
