@@ -5,6 +5,7 @@
 #	make installcheck PROVE_TESTS='test/t/*.pl'		... and those that need servers of their own
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
+#	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
 #	make test-jcs					hashes of documents against a library from npm
 #	make soak PARTS=feed			long random tests; without PARTS, all of them
 #	make demo, make demo-shell		a real synchronisation; the same and psql
@@ -104,11 +105,14 @@ test:
 matrix:
 	@script/matrix $(MAJORS)
 
+test-upgrade:
+	@script/upgrade $(PAIRS)
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking input sqlsmith histories linearisable
+PARTS = feed sketch diff tracking input sqlsmith histories linearisable deadlock
 soak:
 	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
@@ -142,4 +146,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-jcs soak demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-jcs soak demo demo-shell bench format format-check

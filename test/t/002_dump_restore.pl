@@ -11,8 +11,12 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Recorded qw($recorded documented refused);
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
@@ -56,37 +60,7 @@ ALTER TABLE syncstate.sync_state ENABLE ROW LEVEL SECURITY;
 CREATE POLICY reader_pages ON syncstate.sync_state FOR SELECT TO reader USING (type_key LIKE 'page%');
 };
 
-# What the documentation says under a heading, in SQL.
-sub documented
-{
-	my ($heading) = @_;
-	my ($section) = slurp_file('doc/how-to.md') =~ /^## \Q$heading\E\n(.*?)(?=^## )/ms
-	  or die "no section \"$heading\"";
-
-	return join "\n", $section =~ /^```sql\n(.*?)^```/msg;
-}
-
-as('app_owner', 'source', q{
-CREATE EXTENSION syncstate;
-SELECT sync_state_mark_synced('article', 'l1', 'r1');
-SELECT sync_state_mark_synced('page/1', 'l1', NULL);
-SELECT sync_state_observe('page/1', 'l2');
-SELECT sync_state_mark_synced('page/2', 'l1', 'r1');
-SELECT sync_state_observe('page/2', 'l2', 'r2');
-SELECT sync_state_observe('page/2', 'l3', 'r3');
-SELECT sync_state_mark_synced('page/3', 'l1', 'r1');
-SELECT sync_state_observe('page/3', 'l2', remote_absent => true);
-SELECT sync_state_mark_synced('page/3', 'l2', 'l2');
-SELECT sync_state_checkpoint('failed', run_id, '{"offset": 7, "text": "tab\tand \\\\ and ü"}') FROM sync_state_begin('failed', owner => 'o''wner');
-SELECT sync_state_fail('failed', NULL, E'line\none', force => true);
-SELECT sync_state_checkpoint('live', run_id, '[1, null]') FROM sync_state_begin('live', lease => '1 day');
-SELECT sync_state_checkpoint('gone', run_id, '{"offset": 5}', lease => '1 ms') FROM sync_state_begin('gone', lease => '1 ms');
-SELECT sync_state_rollback('gone/2', run_id, 'x') FROM sync_state_begin('gone/2');
-SELECT sync_state_update('ключ ' || E'\t\\\\', '{"sync_status": null, "local_hash": "\\\\N"}');
-INSERT INTO syncstate.sync_state (type_key) VALUES (repeat('x', 512)), (' ');
-INSERT INTO syncstate.sync_state (type_key, last_sync_at, local_hash) VALUES ('orm', '2001-02-03 04:05:06.789 UTC', '');
-SELECT sync_state_observe('deleted', 'l1');
-SELECT sync_state_forget('deleted');
+as('app_owner', 'source', $recorded . q{
 GRANT USAGE ON SCHEMA syncstate TO reader;
 GRANT SELECT ON syncstate.sync_state TO reader;
 } . $migration);
@@ -138,16 +112,6 @@ my %before = map { $_ => rows('source', $_) } @tables;
 my $xid = as('app_owner', 'source', 'SELECT pg_current_xact_id()');
 my $cursor = as('app_owner', 'source', 'SELECT sync_state_cursor()');
 my $in_set = as('app_owner', 'source', 'SELECT cursor FROM sync_state_changes(NULL, 1)');
-
-# Why the feed is refused, or what it has answered.
-sub refused
-{
-	my ($server, $db, $call) = @_;
-	my ($status, $stdout, $stderr) = $server->psql($db, "SELECT $call",
-		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-
-	return $stderr =~ /ERROR:\s+55000: resync required\nDETAIL:\s+(.*)/ ? $1 : "$stdout $stderr";
-}
 
 my $all_keys = q{SELECT string_agg(type_key, ' ' ORDER BY type_key) FROM };
 

@@ -1,6 +1,7 @@
 # A standby serves every reading function with the same answers as the primary,
 # refuses every writing one (25006) and the change feed (55000), and after
-# promotion runs go on where they were, but cursors do not.
+# promotion runs go on where they were, but cursors do not.  What the standby had
+# not received has never been, and tokens of it are refused.
 
 use strict;
 use warnings;
@@ -51,6 +52,22 @@ $primary->safe_psql(
 SELECT sync_state_mark_synced('done', 'l1', 'l1', '$done');
 SELECT sync_state_checkpoint('live', '$live', '{"offset": 10}');
 });
+my $taken = $primary->safe_psql('postgres',
+	"SELECT run_id FROM sync_state_begin('taken', lease => '1 us')");
+my $taker = $primary->safe_psql('postgres',
+	"SELECT run_id FROM sync_state_begin('taken', lease => '1 day')");
+$primary->safe_psql(
+	'postgres', q{
+CREATE TABLE content (id int PRIMARY KEY, title text);
+INSERT INTO content SELECT g, 'title ' || g FROM generate_series(1, 100) g;
+CREATE TABLE other AS TABLE content;
+SELECT sync_source_attach('content', 'content', 'other', row_base => true);
+SELECT sync_source_attach('measured', 'other');
+SELECT sync_source_track('content');
+SELECT sync_state_observe('content');
+UPDATE content SET title = 'ours' WHERE id IN (1, 2);
+UPDATE other SET title = 'theirs' WHERE id IN (2, 3);
+});
 $primary->wait_for_catchup($standby);
 
 # Reads
@@ -70,6 +87,15 @@ my @reads = (
 	q{SELECT sync_state_detect_interrupted(clock_timestamp() + interval '2 days')},
 	q{SELECT * FROM syncstate.sync_interrupted ORDER BY type_key},
 	q{SELECT sync_state_action('a', 'b', 'a', 'a'), sync_state_detail('a', 'b', 'a', 'a'), sync_state_version()},
+	q{SELECT type_key, sync_status, action, detail, last_sync_at, run_owner, lease_expires_at, percent FROM syncstate.sync_overview ORDER BY type_key},
+	q{SELECT * FROM syncstate.sync_summary ORDER BY sync_status},
+	q{SELECT sync_hash('{"a": [1, 2.50]}'), sync_hash_text('a')},
+	q{SELECT sync_digest(id, title), sync_digest(title) FROM content},
+	q{SELECT sync_row_hash(id, title) FROM content WHERE id < 5 ORDER BY id},
+	q{SELECT sync_sketch_diff((SELECT sync_sketch(64, 1, id, title) FROM content), (SELECT sync_sketch(64, 1, id, title) FROM other))::text ORDER BY 1},
+	q{SELECT sync_state_delta('content'), sync_state_delta('measured')},
+	q{SELECT * FROM sync_source_diff('content') ORDER BY key::text},
+	q{SELECT * FROM sync_source_diff3('content') ORDER BY key::text},
 );
 for my $sql (@reads)
 {
@@ -134,7 +160,33 @@ my @writes = (
 	q{SELECT sync_state_reset('article')},
 	q{SELECT sync_state_forget('article')},
 	q{SELECT sync_state_forget('nobody knows')},
+	q{SELECT sync_state_resolve('page', 'local')},
+	q{SELECT sync_state_import('syncstate.sync_state')},
+	q{SELECT sync_state_prune('0')},
+	q{SELECT sync_state_repair()},
+	q{SELECT sync_source_attach('content', 'content')},
+	q{SELECT sync_source_detach('content')},
+	q{SELECT sync_source_track('measured')},
+	q{SELECT sync_source_untrack('content')},
+	q{SELECT sync_source_verify('content')},
 );
+my @feed = ('sync_state_changes(', 'sync_state_cursor(');
+
+# There are no others: a function that writes is VOLATILE, one that reads is not.
+my $functions = q{
+SELECT DISTINCT p.proname FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+ WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
+   AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'syncstate') AND p.pronamespace = 'public'::regnamespace
+   AND (p.provolatile = 'v') = %s ORDER BY 1};
+for my $kind ([ 'reads', 'false', @reads, @feed ], [ 'writes', 'true', @writes ])
+{
+	my ($name, $volatile, @calls) = @$kind;
+	my %called = map { $_ => 1 } map { /\b(sync_\w+)\(/g } @calls;
+
+	is( join("\n", sort keys %called),
+		$primary->safe_psql('postgres', sprintf $functions, $volatile),
+		"every function that $name is called");
+}
 my $before = $primary->safe_psql('postgres',
 	'SELECT (s.ctid, s)::text FROM syncstate.sync_state s ORDER BY type_key');
 my %session;
@@ -163,9 +215,37 @@ is( $primary->safe_psql('postgres',
 	$before,
 	'and nothing has changed');
 
+# The standby is cut off, while things go on: what it will not know has never been.
+$standby->stop;
+my $unseen = $primary->safe_psql('postgres', q{SELECT run_id FROM sync_state_begin('unseen', lease => '1 day')});
+my $unseen_taker = $primary->safe_psql('postgres', q{SELECT run_id FROM sync_state_begin('gone', lease => '1 day')});
+$primary->safe_psql('postgres', q{UPDATE content SET title = 'unseen'; SELECT sync_state_observe('told', 'unseen')});
+my $unseen_cursor = $primary->safe_psql('postgres', 'SELECT sync_state_cursor()');
+
 # Promotion
 $primary->stop('immediate');
+$standby->start;
 $standby->promote;
+
+for my $call ("sync_state_checkpoint('unseen', '$unseen', NULL)", "sync_state_mark_synced('unseen', 'h', 'h', '$unseen')",
+	"sync_state_checkpoint('gone', '$unseen_taker', NULL)", "sync_state_mark_synced('gone', 'h', 'h', '$unseen_taker')",
+	"sync_state_fail('gone', '$unseen_taker')")
+{
+	like(sqlstate($standby, "SELECT $call"), qr/^(55000|P0002)$/, 'after promotion: a token that it never knew is refused');
+}
+like(refused($standby, "sync_state_changes('$unseen_cursor')"), qr/another timeline/, '... and so is a cursor');
+is($standby->safe_psql('postgres', q{SELECT local_hash FROM sync_state_get('told')}), 'l1', 'what was not received is not there');
+for my $call ("sync_state_checkpoint('taken', '$taken', NULL)", "sync_state_mark_synced('taken', 'h', 'h', '$taken')", "sync_state_fail('taken', '$taken')")
+{
+	is(sqlstate($standby, "SELECT $call"), '55000', 'a run that was superseded before is fenced after promotion, too');
+}
+is($standby->safe_psql('postgres', "SELECT sync_status FROM sync_state_mark_synced('taken', 'h', 'h', '$taker')"),
+	'in_sync', '... and the one that took over ends');
+is($standby->safe_psql('postgres', q{SELECT string_agg(outcome, ' ' ORDER BY run_number) FROM syncstate.sync_run WHERE type_key = 'taken'}),
+	'superseded synced', '... with its history');
+is($standby->safe_psql('postgres', q{UPDATE content SET title = 'theirs' WHERE id = 3; UPDATE other SET title = 'ours' WHERE id = 1;
+SELECT key, action FROM sync_source_diff3('content'); SELECT sync_source_verify('content')->>'valid'}),
+	qq({"id": 2}|CONFLICT\ntrue), 'sources go on, and tracked digests are right');
 
 for my $old ($cursor, $in_set)
 {
