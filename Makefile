@@ -6,7 +6,8 @@
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-jcs					hashes of documents against a library from npm
-#	make soak PARTS=feed			long random tests; without PARTS, all of them
+#	make coverage					what of the C the tests execute; pages in coverage/
+#	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make bench SECTIONS=digest		against what people write by hand; without SECTIONS, all of it
 #	make format, make format-check	layout of the C files
@@ -55,7 +56,8 @@ PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
 PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # Hashing rows is all loops; and xxHash asks for it.
-src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += -O3
+LOOPS_CFLAGS ?= -O3
+src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += $(LOOPS_CFLAGS)
 
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)/test
@@ -108,10 +110,16 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking
+# SUITES='pgtap lint' counts what these execute, and checks nothing.
+coverage:
+	@PG='$(PG)' script/setup build test coverage
+	@PG='$(PG)' script/coverage $(SUITES)
+
+PARTS = feed sketch diff tracking valgrind ubsan cassert discard
 soak:
-	@PG='$(PG)' script/setup build test
-	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
+	@PG='$(PG)' script/setup build test $(filter valgrind,$(PARTS))
+	@SERVER_WITH_ASSERTIONS="$(if $(filter cassert discard,$(PARTS)),$$(PG='$(PG)' script/server-with-assertions))" \
+		PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
 demo:
 	@PG='$(PG)' script/setup build demo
@@ -142,4 +150,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-jcs soak demo demo-shell bench format format-check
+.PHONY: test matrix test-jcs coverage soak demo demo-shell bench format format-check
