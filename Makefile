@@ -7,7 +7,8 @@
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
 #	make test-jcs					hashes of documents against a library from npm
-#	make soak PARTS=feed			long random tests; without PARTS, all of them
+#	make coverage					what of the C the tests execute; pages in coverage/
+#	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make bench SECTIONS=digest		against what people write by hand; without SECTIONS, all of it
 #	make format, make format-check	layout of the C files
@@ -56,7 +57,8 @@ PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
 PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
 # Hashing rows is all loops; and xxHash asks for it.
-src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += -O3
+LOOPS_CFLAGS ?= -O3
+src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += $(LOOPS_CFLAGS)
 
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)/test
@@ -112,10 +114,16 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking input sqlsmith histories linearisable deadlock
+# SUITES='pgtap lint' counts what these execute, and checks nothing.
+coverage:
+	@PG='$(PG)' script/setup build test coverage
+	@PG='$(PG)' script/coverage $(SUITES)
+
+PARTS = feed sketch diff tracking input sqlsmith histories linearisable deadlock valgrind ubsan cassert discard
 soak:
-	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
-	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
+	@PG='$(PG)' script/setup build test $(filter sqlsmith valgrind,$(PARTS))
+	@SERVER_WITH_ASSERTIONS="$(if $(filter cassert discard,$(PARTS)),$$(PG='$(PG)' script/server-with-assertions))" \
+		PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
 demo:
 	@PG='$(PG)' script/setup build demo
@@ -146,4 +154,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-upgrade test-jcs soak demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-jcs coverage soak demo demo-shell bench format format-check

@@ -463,5 +463,5 @@ syncstate_report_suppressed(Datum type_key)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the row of \"%s\" could not be written", syncstate_key_cstring(type_key)),
-			 errhint("Look for a trigger on syncstate.sync_state that returns NULL, or a row security policy.")));
+			 errhint("Look for a trigger on the tables of syncstate that returns NULL, or a row security policy.")));
 }

@@ -727,25 +727,35 @@ report_missing_table(SyncstateTable table)
  * none.
  *
  * Taking the lock is what makes invalidations arrive, so look again after it:
- * only a lock on what is still ours lets the plans be used.  The lock stays
- * until the transaction ends, as any statement's would.
+ * only a lock on what is still ours lets the plans be used.  What is still the
+ * same table then is so for good, whatever was invalidated, even if that is
+ * everything each time that a lock is taken (debug_discard_caches).  The lock
+ * stays until the transaction ends, as any statement's would.
  */
 Oid
 syncstate_lock_table_if_exists(SyncstateTable table, int lockmode)
 {
+	Oid			locked = InvalidOid;
+
 	for (;;)
 	{
+		Oid			relid;
+
 		if (!table_oids_valid[table])
 		{
 			table_oids[table] = find_table(table_names[table]);
-			if (!OidIsValid(table_oids[table]))
-				return InvalidOid;
-			table_oids_valid[table] = true;
+			table_oids_valid[table] = OidIsValid(table_oids[table]);
 		}
-		LockRelationOid(table_oids[table], lockmode);
-		if (table_oids_valid[table])
-			return table_oids[table];
-		UnlockRelationOid(table_oids[table], lockmode);
+		relid = table_oids[table];
+		if (relid == locked)
+			return relid;
+
+		if (OidIsValid(locked))
+			UnlockRelationOid(locked, lockmode);
+		if (!OidIsValid(relid))
+			return InvalidOid;
+		LockRelationOid(relid, lockmode);
+		locked = relid;
 	}
 }
 
