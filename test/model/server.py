@@ -24,17 +24,19 @@ USER = "postgres"
 
 
 class Server:
-    def __init__(self, name, settings, initdb=(), environment=None):
-        self.root = tempfile.mkdtemp(prefix=name + ".")
+    """initdb: more of its arguments; environment: more of it.  Both are functions of the directory."""
+
+    def __init__(self, name, settings, initdb=None, environment=None):
+        self.root = os.path.realpath(tempfile.mkdtemp(prefix=name + "."))
         self.data = os.path.join(self.root, "data")
         self.log = os.path.join(os.environ.get("SYNCSTATE_LOG") or self.root, name + "-server")
-        self.environment = dict(os.environ, **(environment or {}))
         self.process = None
         atexit.register(self.destroy)
+        self.environment = dict(os.environ, **(environment(self.root) if environment else {}))
         pg_config = os.environ.get("PG_CONFIG", "pg_config")
         self.bindir = subprocess.run([pg_config, "--bindir"], check=True, capture_output=True, text=True).stdout.strip()
         subprocess.run([os.path.join(self.bindir, "initdb"), "-D", self.data, "-U", USER, "-A", "trust", "--no-sync",
-                        "-E", "UTF8", "--no-locale", *initdb], check=True, stdout=subprocess.DEVNULL)
+                        "-E", "UTF8", "--no-locale", *(initdb(self.root) if initdb else ())], check=True, stdout=subprocess.DEVNULL)
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as conf:
             conf.write("listen_addresses = ''\nunix_socket_directories = '%s'\n" % self.root)
             if os.environ.get("SYNCSTATE_CONF"):

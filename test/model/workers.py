@@ -97,6 +97,12 @@ def roughly(row):
             for column, value in row.items() if column not in UNKNOWN}
 
 
+def in_conflict(state):
+    """Both sides have moved, and not to the same; bases are NULL if it was never synced."""
+    local, remote = state["local_hash"], state["remote_hash"]
+    return local != remote and local != state["last_synced_hash"] and remote != state["last_synced_remote_hash"]
+
+
 class Outcome:
     """An image; of the keys in `estimated`, what a rehearsal can know of it."""
 
@@ -116,10 +122,15 @@ class Outcome:
 
 
 class Actor:
-    """Does one thing after the other on a connection, until it is stopped or broken off."""
+    """
+    Does one thing after the other on a connection, until it is stopped or broken
+    off.  tolerated: SQLSTATEs of interruptions after which it goes on.
+    """
 
-    def __init__(self, name):
+    def __init__(self, name, tolerated=()):
         self.name = name
+        self.tolerated = tolerated
+        self.struck = 0
         self.random = random.Random()
         self.connection = self.cursor = self.thread = None
         self.stopped = threading.Event()
@@ -139,12 +150,28 @@ class Actor:
     def run(self):
         try:
             while not self.stopped.is_set():
-                self.act()
+                self.act_or_settle()
         except Exception as error:      # pylint: disable=broad-except
             if isinstance(error, psycopg2.Error) and self.is_lost(error):
                 self.lost = error
             else:
                 self.error = "%s: %s: %s" % (self.name, type(error).__name__, error)
+
+    def act_or_settle(self):
+        try:
+            self.act()
+        except psycopg2.Error as error:
+            if self.is_lost(error) or not self.is_tolerated(error):
+                raise
+            self.settle()
+            self.struck += 1
+
+    def is_tolerated(self, error):
+        return error.pgcode in self.tolerated
+
+    def settle(self):
+        """After an interruption that was answered."""
+        self.execute("ROLLBACK")
 
     def is_lost(self, error):
         """Is the connection gone?  The server may have said so (57P01, 57P02), or nobody."""
@@ -177,24 +204,22 @@ class SharedRun:
 
 class Worker(Actor):
     """
-    tolerated: SQLSTATEs of interruptions after which the worker rolls back,
-    checks that nothing has changed, and goes on.  weight: bytes that are added to
-    a checkpoint and a title.  batch: keys in a large batch; 0: there are none.
+    weight: bytes that are added to a checkpoint and a title.  batch: keys in a
+    large batch; 0: there are none.
     """
 
     def __init__(self, name, runs, tolerated=(), weight=0, batch=0):
-        super().__init__(name)
+        super().__init__(name, tolerated)
         self.keys = ["%s-%d" % (name, n) for n in range(3)]
         self.batch = ["%s-batch-%03d" % (name, n) for n in range(batch)]
         self.ids = [1000 * (int(name[1:]) + 1) + n for n in range(20)]
         self.runs = runs                # of all workers, by token
-        self.tolerated = tolerated
         self.weight = weight
         self.acked = Outcome({})
         self.in_flight = None
         self.shared_run = None
         self.claiming = False
-        self.transactions = self.struck = 0
+        self.transactions = 0
         self.last_call = None
 
     # ------------------------------------------------------------ the journal
@@ -232,19 +257,12 @@ class Worker(Actor):
             self.shared_run.end_in_flight = None
         self.claiming = False
         self.check(self.image())
-        self.struck += 1
 
     # ----------------------------------------------------------- what it does
 
     def act(self):
-        try:
-            kind = self.random.choices([self.alone, self.together, self.shared], [3, 5, 2])[0]
-            kind()
-            self.transactions += 1
-        except psycopg2.Error as error:
-            if self.is_lost(error) or error.pgcode not in self.tolerated:
-                raise
-            self.settle()
+        self.random.choices([self.alone, self.together, self.shared], [3, 5, 2])[0]()
+        self.transactions += 1
 
     def call(self, statement):
         """A statement that calls; those of the test's own are not among them."""
@@ -380,7 +398,7 @@ class Worker(Actor):
             kinds.update(reset=0.3, fail=0.3)
             if state["sync_status"] == "failed" and state["sync_progress"]:
                 kinds.update(resume=4)
-            if state["conflict_status"] == "detected" and state["sync_status"] == "conflict":
+            if in_conflict(state):
                 kinds.update(resolve=4)
         kind = pick.choices(list(kinds), list(kinds.values()))[0]
         if kind in ("begin", "resume"):
@@ -470,8 +488,8 @@ class Worker(Actor):
 class Reader(Actor):
     """Follows by the feed; the copy and the cursor are here, outside."""
 
-    def __init__(self):
-        super().__init__("reader outside")
+    def __init__(self, tolerated=()):
+        super().__init__("reader outside", tolerated)
         self.position = None
         self.copy = {}
         self.told = set()
@@ -504,8 +522,8 @@ class Reader(Actor):
 class FollowerInside(Actor):
     """Follows by the feed; the copy and the cursor are in the database."""
 
-    def __init__(self):
-        super().__init__("reader inside")
+    def __init__(self, tolerated=()):
+        super().__init__("reader inside", tolerated)
 
     def act(self):
         self.page(self.cursor, self.random.choice([1, 3, 20, 1000]))
@@ -546,6 +564,13 @@ def difference(cursor, copy, name):
 
 class Caretaker(Actor):
     """What goes on in a server besides."""
+
+    def __init__(self, tolerated=()):
+        super().__init__("caretaker", tolerated)
+
+    def is_tolerated(self, error):
+        # Why a checkpoint failed, the checkpointer knows.
+        return super().is_tolerated(error) or self.tolerated and "checkpoint request failed" in str(error)
 
     def act(self):
         kind = self.random.choice(["CHECKPOINT", "VACUUM syncstate.sync_state", "VACUUM m.content", "SELECT sync_source_verify('content')",
