@@ -67,6 +67,7 @@ IDENTITY = {
     "syncstate.sync_run": ("type_key", "run_number"),
     "syncstate.sync_conflict": ("type_key", "conflict_number"),
     "syncstate.sync_tombstone": ("type_key",),
+    "syncstate.sync_row_base": ("type_key", "key_hash"),
     "m.copied": ("type_key", "n"),
     "m.content": ("id",),
 }
@@ -219,7 +220,7 @@ class Worker(Actor):
         self.in_flight = None
         self.shared_run = None
         self.claiming = False
-        self.transactions = 0
+        self.transactions = self.caught = 0
         self.last_call = None
 
     # ------------------------------------------------------------ the journal
@@ -244,7 +245,7 @@ class Worker(Actor):
         elif wrong:
             wrong = "not what was acknowledged, and nothing was in flight: " + wrong
         if wrong:
-            raise Wrong("%s: %s; the last call was: %s" % (self.name, wrong, self.last_call))
+            raise Wrong("%s: %s; the last call was: %s" % (self.name, wrong, str(self.last_call)[:200]))
         self.acked = Outcome(found)
         self.in_flight = None
 
@@ -304,6 +305,9 @@ class Worker(Actor):
         elif kind in ("caught", "fails"):
             self.call(self.sql("SELECT m.caught(%s, %s)", statement, kind == "fails"))
             stands = self.cursor.fetchone()[0]
+            if kind == "caught" and not stands:
+                # By an interruption, then.
+                self.caught += 1
         else:
             self.execute("SAVEPOINT s")
             if kind == "refused":
@@ -313,7 +317,7 @@ class Worker(Actor):
             self.execute("RELEASE s" if stands else "ROLLBACK TO s")
         after = self.image()
         if not stands and after != image:
-            raise Wrong("%s: undone, but %s; the call was: %s" % (self.name, Outcome(image).difference(after), statement))
+            raise Wrong("%s: undone, but %s; the call was: %s" % (self.name, Outcome(image).difference(after), statement[:200]))
         return after
 
     def refused(self):
