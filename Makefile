@@ -108,7 +108,7 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
-PARTS = feed sketch diff tracking
+PARTS = feed sketch diff tracking crash cancel disk
 soak:
 	@PG='$(PG)' script/setup build test
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
