@@ -16,8 +16,8 @@ Rounds last until a call has been hit, not a COMMIT or a statement of the test's
 After an error, every row is what it was, to the byte, with its address and writer;
 if the connection is lost, what was acknowledged or what was in flight (that can
 only be the end of a transaction).  The tables do not contradict each other, and
-the tracked digest is that of the rows.  Then the same session must answer one call
-at least of every function as a new session does, and goes on with the next round.
+the tracked digest is that of the rows.  Then the same session must go on working,
+and answer one call at least of every function as a new session does.
 
 Rounds and seeds are as in crash.py.  Ends with "rounds: N passed, N failed".
 """
@@ -39,6 +39,8 @@ CANCELLED = "57014"
 KINDS = ["cancel", "statement_timeout", "cancel", "terminate"]
 FUNCTIONS = {"cancel": "pg_cancel_backend", "terminate": "pg_terminate_backend"}
 BIG = 300
+# Transactions, undisturbed, that the session goes on with.
+AFTERWARDS = 4
 SCHEMA = """
 CREATE TABLE m.big (id int PRIMARY KEY, title text);
 CREATE TABLE m.far (id int PRIMARY KEY, title text);
@@ -69,6 +71,7 @@ class Victim(Worker):
         try:
             self.calling.set()
             self.cursor.execute(statement)
+            rows = self.cursor.fetchall() if self.cursor.description else []
         except psycopg2.Error as error:
             if self.is_lost(error) or error.pgcode == CANCELLED:
                 self.hits += 1
@@ -77,6 +80,7 @@ class Victim(Worker):
             self.calling.clear()
         if self.timeouts:
             self.execute("SET statement_timeout = 0")
+        return rows
 
     def settle(self):
         self.execute("ROLLBACK")
@@ -84,9 +88,10 @@ class Victim(Worker):
         super().settle()
 
     def choose(self, image, rehearsed):
-        if self.random.random() < 0.6:
-            return super().choose(image, rehearsed)
-        return self.large()
+        kind = self.random.choices(["as others", "content", "large"], [5, 2, 4])[0]
+        if kind == "content":
+            return self.content(), {self.name}
+        return self.large() if kind == "large" else super().choose(image, rehearsed)
 
     def large(self):
         """A call that takes longer, and the keys that it writes."""
@@ -167,9 +172,9 @@ class Model(crash.Model):
         victim.timeouts = kind == "statement_timeout"
         try:
             if victim.timeouts:
-                self.work_until_hit()
+                self.work_until_hit(may_be_lost=False)
             else:
-                self.work_beside(Assassin(self.control.cursor(), victim, FUNCTIONS[kind], pick.random()))
+                self.work_beside(Assassin(self.control.cursor(), victim, FUNCTIONS[kind], pick.random()), kind == "terminate")
             victim.timeouts = False
             self.count("calls broken off by " + kind)
             self.check_session(kind)
@@ -178,8 +183,8 @@ class Model(crash.Model):
             return "%s: %s; the last call was: %s" % (type(error).__name__, str(error)[:2000], str(victim.last_call)[:200])
         return None
 
-    def work_until_hit(self):
-        """The victim's connection may be lost by that; nothing else may go wrong."""
+    def work_until_hit(self, may_be_lost):
+        """The victim's connection may be lost if it is terminated; nothing else may go wrong."""
         victim = self.victim
         before = victim.hits + victim.caught
         while victim.hits + victim.caught == before:
@@ -187,7 +192,7 @@ class Model(crash.Model):
                 victim.act_or_settle()
                 self.count("transactions")
             except psycopg2.Error as error:
-                if not victim.is_lost(error):
+                if not (may_be_lost and victim.is_lost(error)):
                     raise
                 self.count("connections lost")
                 victim.connect(self.wait_until_gone(), victim.random.random())
@@ -203,10 +208,10 @@ class Model(crash.Model):
                 if cursor.rowcount == 0:
                     return self.server.connect()
 
-    def work_beside(self, assassin):
+    def work_beside(self, assassin, may_be_lost):
         assassin.start()
         try:
-            self.work_until_hit()
+            self.work_until_hit(may_be_lost)
         finally:
             assassin.stopped.set()
             assassin.join()
@@ -221,6 +226,8 @@ class Model(crash.Model):
         except psycopg2.Error as error:
             if error.pgcode != CANCELLED:
                 raise
+        for _ in range(AFTERWARDS):
+            victim.act()
         wrong = answers.difference(self.expected, answers.answers(victim.connection))
         if wrong:
             raise Wrong("after " + kind + ": " + wrong)

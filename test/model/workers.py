@@ -266,9 +266,10 @@ class Worker(Actor):
         self.transactions += 1
 
     def call(self, statement):
-        """A statement that calls; those of the test's own are not among them."""
+        """A statement that calls, and its rows; statements of the test's own do not come here."""
         self.last_call = statement
         self.cursor.execute(statement)
+        return self.cursor.fetchall() if self.cursor.description else []
 
     def alone(self):
         """One call in no transaction, of whose outcome a rehearsal tells."""
@@ -303,8 +304,7 @@ class Worker(Actor):
         if kind == "plain":
             self.call(statement)
         elif kind in ("caught", "fails"):
-            self.call(self.sql("SELECT m.caught(%s, %s)", statement, kind == "fails"))
-            stands = self.cursor.fetchone()[0]
+            stands = self.call(self.sql("SELECT m.caught(%s, %s)", statement, kind == "fails"))[0][0]
             if kind == "caught" and not stands:
                 # By an interruption, then.
                 self.caught += 1
@@ -459,8 +459,7 @@ class Worker(Actor):
     def claim(self):
         self.observe_shared()
         self.claiming = True
-        self.call(self.sql("SELECT run_id, type_key, local_hash FROM sync_state_claim(1, 'shared', %s, %s, '0')", LEASE, self.name))
-        rows = self.cursor.fetchall()
+        rows = self.call(self.sql("SELECT run_id, type_key, local_hash FROM sync_state_claim(1, 'shared', %s, %s, '0')", LEASE, self.name))
         self.claiming = False
         if rows:
             self.shared_run = SharedRun(*rows[0])
@@ -499,8 +498,26 @@ class Reader(Actor):
         self.told = set()
 
     def act(self):
-        self.page(self.cursor, self.random.choice([1, 3, 20, 1000]))
+        if self.random.random() < 0.5:
+            self.page(self.cursor, self.random.choice([1, 3, 20, 1000]))
+        else:
+            self.up_to_now()
         time.sleep(self.random.random() ** 3 * 0.01)
+
+    def up_to_now(self):
+        """All that a snapshot shows, and the position of that snapshot: all transactions that have ended count as read."""
+        before = (self.position, dict(self.copy), set(self.told))
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            while self.page(self.cursor, 1000):
+                pass
+            position = self.query("SELECT sync_state_cursor()")[0][0]
+            self.execute("COMMIT")
+        except psycopg2.Error:
+            # A cursor counts only if the transaction that read it commits.
+            self.position, self.copy, self.told = before
+            raise
+        self.position = position
 
     def page(self, cursor, max_rows):
         cursor.execute(FEED, (self.position, max_rows))
