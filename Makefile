@@ -136,10 +136,10 @@ bench:
 
 format:
 	@script/setup format
-	@script/format $(wildcard src/*.c src/*.h)
+	@script/format $(wildcard src/*.c src/*.h test/model/*.c)
 
 format-check:
 	@script/setup format
-	@script/format --check $(wildcard src/*.c src/*.h)
+	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
 .PHONY: test matrix test-jcs soak demo demo-shell bench format format-check

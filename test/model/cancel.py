@@ -28,6 +28,8 @@ import threading
 import time
 
 import psycopg2
+import psycopg2.errors
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
 import answers
 import crash
@@ -38,7 +40,7 @@ from workers import Worker, Wrong
 CANCELLED = "57014"
 KINDS = ["cancel", "statement_timeout", "cancel", "terminate"]
 FUNCTIONS = {"cancel": "pg_cancel_backend", "terminate": "pg_terminate_backend"}
-BIG = 300
+BIG = 150
 # Transactions, undisturbed, that the session goes on with.
 AFTERWARDS = 4
 SCHEMA = """
@@ -54,10 +56,13 @@ class Victim(Worker):
     """A worker whose calls can be seen, to break them off."""
 
     def __init__(self, runs):
-        super().__init__("w0", runs, (CANCELLED,), batch=250)
+        super().__init__("w0", runs, (CANCELLED,), batch=120)
         self.batch.append("big")        # its key, too
         self.timeouts = False
         self.calling = threading.Event()
+        # Held to strike, and to end a call: after a call nobody strikes any more.
+        self.lock = threading.Lock()
+        self.struck_at = False
         self.hits = 0
 
     def call(self, statement):
@@ -77,13 +82,30 @@ class Victim(Worker):
                 self.hits += 1
             raise
         finally:
-            self.calling.clear()
+            with self.lock:
+                self.calling.clear()
+        if self.struck_at:
+            self.meet_what_came_late()
         if self.timeouts:
             self.execute("SET statement_timeout = 0")
         return rows
 
+    def meet_what_came_late(self):
+        """A cancellation that missed the call strikes here at the latest; the transaction, if any, is lost."""
+        self.struck_at = False
+        try:
+            self.execute("SELECT")
+        except psycopg2.errors.QueryCanceled:
+            if self.connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
+                raise
+
     def settle(self):
-        self.execute("ROLLBACK")
+        self.struck_at = False
+        try:
+            self.execute("ROLLBACK")
+        except psycopg2.errors.QueryCanceled:
+            # The second one at the same call.
+            self.execute("ROLLBACK")
         self.execute("SET statement_timeout = 0")
         super().settle()
 
@@ -113,8 +135,8 @@ class Victim(Worker):
             (change + "SELECT count(*) FROM sync_source_diff('big')", set()),
             (change + "SELECT count(*) FROM sync_source_diff3('big')", set()),
             ("SELECT sync_digest(id, title), length(sync_sketch(900, 1, id, title)) FROM m.big, generate_series(1, 10)", set()),
-            ("SELECT count(*) FROM sync_sketch_diff((SELECT sync_sketch(2000, 1, id, title) FROM m.big),"
-             " (SELECT sync_sketch(2000, 1, id, title || 'x') FROM m.far))", set()),
+            ("SELECT count(*) FROM sync_sketch_diff((SELECT sync_sketch(1000, 1, id, title) FROM m.big),"
+             " (SELECT sync_sketch(1000, 1, id, title || 'x') FROM m.far))", set()),
             ("SELECT sync_hash(jsonb_agg(to_jsonb(b))) FROM m.big b", set()),
             ("SELECT count(*) FROM sync_state_plan()", set()),
             (self.sql("SELECT count(*) FROM sync_state_plan_for(%s, %s, NULL)", keys, hashes), set()),
@@ -140,8 +162,13 @@ class Assassin(threading.Thread):
         while not self.stopped.is_set():
             if self.victim.calling.wait(0.1) and not self.stopped.is_set():
                 time.sleep(self.random.random() ** 2 * 0.006)
-                if self.victim.calling.is_set() and self.random.random() < 0.7:
-                    self.cursor.execute(self.statement)
+                self.strike()
+
+    def strike(self):
+        with self.victim.lock:
+            if self.victim.calling.is_set() and self.random.random() < 0.7:
+                self.victim.struck_at = True
+                self.cursor.execute(self.statement)
 
 
 class Model(crash.Model):
@@ -196,7 +223,7 @@ class Model(crash.Model):
                     raise
                 self.count("connections lost")
                 victim.connect(self.wait_until_gone(), victim.random.random())
-                victim.check(victim.image())
+                self.check_journal()
                 return
 
     def wait_until_gone(self):
@@ -216,28 +243,25 @@ class Model(crash.Model):
             assassin.stopped.set()
             assassin.join()
 
-    def check_session(self, kind):
-        victim = self.victim
-        self.count("of them caught within the transaction", victim.caught)
-        victim.caught = 0
-        try:
-            # What the assassin has sent meanwhile arrives here at the latest.
-            victim.execute("SELECT")
-        except psycopg2.Error as error:
-            if error.pgcode != CANCELLED:
-                raise
-        for _ in range(AFTERWARDS):
-            victim.act()
-        wrong = answers.difference(self.expected, answers.answers(victim.connection))
-        if wrong:
-            raise Wrong("after " + kind + ": " + wrong)
+    def check_journal(self):
         with self.control.cursor() as cursor:
-            victim.check(victim.image_by(cursor))
+            self.victim.check(self.victim.image_by(cursor))
             promises.check_tables(cursor)
             promises.check_digest(cursor)
             promises.check_shared(cursor, self.runs, self.workers)
             promises.settle(cursor, self.workers)
             promises.forget_history(cursor, self.runs)
+
+    def check_session(self, kind):
+        victim = self.victim
+        self.count("of them caught within the transaction", victim.caught)
+        victim.caught = 0
+        for _ in range(AFTERWARDS):
+            victim.act()
+        wrong = answers.difference(self.expected, answers.answers(victim.connection))
+        if wrong:
+            raise Wrong("after " + kind + ": " + wrong)
+        self.check_journal()
 
     def restart(self):
         self.control.close()

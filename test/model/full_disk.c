@@ -92,42 +92,42 @@ write(int fd, const void *buf, size_t n)
 	off_t		at = lseek(fd, 0, SEEK_CUR);
 
 	/* A pipe has no position, and is never full. */
-	FAIL_IF_FULL(fd, at < 0 ? 0 : at + (off_t) n, REAL(write) (fd, buf, n));
+	FAIL_IF_FULL(fd, at < 0 ? 0 : at + (off_t) n, REAL(write)(fd, buf, n));
 }
 
 ssize_t
 pwrite(int fd, const void *buf, size_t n, off_t at)
 {
-	FAIL_IF_FULL(fd, at + (off_t) n, REAL(pwrite) (fd, buf, n, at));
+	FAIL_IF_FULL(fd, at + (off_t) n, REAL(pwrite)(fd, buf, n, at));
 }
 
 ssize_t
 pwrite64(int fd, const void *buf, size_t n, off64_t at)
 {
-	FAIL_IF_FULL(fd, at + (off_t) n, REAL(pwrite64) (fd, buf, n, at));
+	FAIL_IF_FULL(fd, at + (off_t) n, REAL(pwrite64)(fd, buf, n, at));
 }
 
 ssize_t
 pwritev(int fd, const struct iovec *iov, int count, off_t at)
 {
-	FAIL_IF_FULL(fd, at + length_of(iov, count), REAL(pwritev) (fd, iov, count, at));
+	FAIL_IF_FULL(fd, at + length_of(iov, count), REAL(pwritev)(fd, iov, count, at));
 }
 
 ssize_t
 pwritev64(int fd, const struct iovec *iov, int count, off64_t at)
 {
-	FAIL_IF_FULL(fd, at + length_of(iov, count), REAL(pwritev64) (fd, iov, count, at));
+	FAIL_IF_FULL(fd, at + length_of(iov, count), REAL(pwritev64)(fd, iov, count, at));
 }
 
 /* These return the error. */
 int
 posix_fallocate(int fd, off_t at, off_t n)
 {
-	return no_space(fd, at + n) ? ENOSPC : REAL(posix_fallocate) (fd, at, n);
+	return no_space(fd, at + n) ? ENOSPC : REAL(posix_fallocate)(fd, at, n);
 }
 
 int
 posix_fallocate64(int fd, off64_t at, off64_t n)
 {
-	return no_space(fd, at + n) ? ENOSPC : REAL(posix_fallocate64) (fd, at, n);
+	return no_space(fd, at + n) ? ENOSPC : REAL(posix_fallocate64)(fd, at, n);
 }
