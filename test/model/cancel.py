@@ -147,7 +147,7 @@ class Victim(Worker):
             else ("SELECT count(*) FROM sync_state_detect_interrupted()", set())])
 
 
-class Assassin(threading.Thread):
+class Interrupter(threading.Thread):
     """Breaks off calls of the victim, after a random while each, until it is told to stop."""
 
     def __init__(self, cursor, victim, function, seed):
@@ -201,7 +201,7 @@ class Model(crash.Model):
             if victim.timeouts:
                 self.work_until_hit(may_be_lost=False)
             else:
-                self.work_beside(Assassin(self.control.cursor(), victim, FUNCTIONS[kind], pick.random()), kind == "terminate")
+                self.work_beside(Interrupter(self.control.cursor(), victim, FUNCTIONS[kind], pick.random()), kind == "terminate")
             victim.timeouts = False
             self.count("calls broken off by " + kind)
             self.check_session(kind)
@@ -235,13 +235,13 @@ class Model(crash.Model):
                 if cursor.rowcount == 0:
                     return self.server.connect()
 
-    def work_beside(self, assassin, may_be_lost):
-        assassin.start()
+    def work_beside(self, interrupter, may_be_lost):
+        interrupter.start()
         try:
             self.work_until_hit(may_be_lost)
         finally:
-            assassin.stopped.set()
-            assassin.join()
+            interrupter.stopped.set()
+            interrupter.join()
 
     def check_journal(self):
         with self.control.cursor() as cursor:
