@@ -173,7 +173,7 @@ class Interrupter(threading.Thread):
 
 class Model(crash.Model):
     name = "cancel"
-    settings = "fsync = off\nlog_line_prefix = '%m [%p] '\n"
+    settings = "fsync = off\nlog_line_prefix = '%m [%p] %e '\n"
 
     def make_server(self):
         super().make_server()

@@ -8,7 +8,9 @@ workers.py), beside checkpoints, VACUUM and the folding of tracked digests, unti
 at a random instant
 
 - the postmaster is killed (three rounds of five; in half of them with all its
-  children at once, else these go on until they notice), and started again;
+  children at once, else these go on until they notice), and started again.  At
+  times a reader has just seen what is not on disk yet: transactions that were
+  rolled back, whose ids others will get;
 - or the process of one worker is (two of five), whereupon the server ends all
   the others and recovers by itself.
 
@@ -49,7 +51,7 @@ min_wal_size = 32MB
 # What nobody has waited for is not on disk.
 wal_writer_delay = 10s
 log_min_messages = warning
-log_line_prefix = '%m [%p] '
+log_line_prefix = '%m [%p] %e '
 restart_after_crash = on
 autovacuum_naptime = 1s
 """
