@@ -56,7 +56,7 @@ restart_after_crash = on
 autovacuum_naptime = 1s
 """
 KINDS = ["postmaster", "backend", "postmaster", "backend", "postmaster"]
-UNEXPECTED = re.compile(r"^.*(?:PANIC|TRAP|XX000|XX001|XX002|invalid page|terminated by signal (?!9\b|3\b)).*$", re.MULTILINE)
+UNEXPECTED = re.compile(r"^.*(?:PANIC|TRAP|XX00\d (?:ERROR|FATAL)|invalid page|terminated by signal (?!9\b|3\b)).*$", re.MULTILINE)
 
 
 class Model:
