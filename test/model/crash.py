@@ -14,12 +14,13 @@ at a random instant
 - or the process of one worker is (two of five), whereupon the server ends all
   the others and recovers by itself.
 
-Then every worker's tables must be what was acknowledged to it, or what was in
-flight; the tables must not contradict each other; the tracked digest is that of
-the rows, and still counts; both readers read on to the end, and have missed
-nothing and been told nothing twice; every run in hand is reported as interrupted,
-once its lease has ended, and resumes at its last committed checkpoint.  The next
-round goes on from there.
+Some commits are on disk by then, but not answered.  Now every worker's tables
+must be what was acknowledged to it, or what was in flight; the tables must not
+contradict each other; the tracked digest is that of the rows, and still counts;
+both readers read on to the end, and have missed nothing and been told nothing
+twice; a mark that was not answered can be repeated; every run in hand is reported
+as interrupted, once its lease has ended, and resumes at its last committed
+checkpoint.  The next round goes on from there.
 
 The server is one of the test's own.  Its fsync is off: what a process has written
 survives that process without it.  A round that fails prints its seed, with which
@@ -53,6 +54,9 @@ wal_writer_delay = 10s
 log_min_messages = warning
 log_line_prefix = '%m [%p] %e '
 restart_after_crash = on
+# Who asks for more than local gets no answer.
+synchronous_standby_names = 'nobody'
+synchronous_commit = local
 autovacuum_naptime = 1s
 """
 KINDS = ["postmaster", "backend", "postmaster", "backend", "postmaster"]
@@ -60,7 +64,7 @@ UNEXPECTED = re.compile(r"^.*(?:PANIC|TRAP|XX00\d (?:ERROR|FATAL)|invalid page|t
 
 
 class Model:
-    """tolerated, weight, batch: of the workers."""
+    """tolerated, weight, batch, unanswered: of the workers."""
 
     name = "crash"
     settings = SETTINGS
@@ -68,6 +72,7 @@ class Model:
     tolerated = ()
     weight = 0
     batch = 12
+    unanswered = 0.1
 
     def __init__(self, writers):
         self.number_of_writers = writers
@@ -107,6 +112,10 @@ class Model:
         return None
 
     def begin(self, pick):
+        # Those that are to be stopped before the end must not wait for an answer.
+        self.stops_first = pick.random() < 0.4
+        for worker in self.workers:
+            worker.unanswered = 0 if self.stops_first else self.unanswered
         for actor in self.actors:
             actor.connect(self.server.connect(application_name=actor.name), pick.random())
         for actor in self.actors:
@@ -121,7 +130,7 @@ class Model:
             self.recover = self.server.wait_until_reinitialized
         else:
             with_children = pick.random() < 0.5
-            if with_children and pick.random() < 0.5:
+            if with_children and self.stops_first:
                 self.read_beyond_the_disk()
             self.server.kill(with_children)
             self.recover = lambda since: self.server.start()

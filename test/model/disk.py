@@ -44,6 +44,7 @@ class Model(crash.Model):
     tolerated = (DISK_FULL,)
     weight = 3000
     batch = 40
+    unanswered = 0
 
     @staticmethod
     def initdb(root):

@@ -206,8 +206,11 @@ class SharedRun:
 class Worker(Actor):
     """
     weight: bytes that are added to a checkpoint and a title.  batch: keys in a
-    large batch; 0: there are none.
+    large batch; 0: there are none.  unanswered: how many of its commits are to wait
+    for an answer that does not come (see hold_back_answer).
     """
+
+    unanswered = 0.0
 
     def __init__(self, name, runs, tolerated=(), weight=0, batch=0):
         super().__init__(name, tolerated)
@@ -278,6 +281,7 @@ class Worker(Actor):
         self.execute(statement)
         outcome = Outcome(self.image(), keys)
         self.execute("ROLLBACK")
+        self.hold_back_answer("SESSION")
         self.in_flight = outcome
         self.call(statement)
         self.acked, self.in_flight = self.in_flight, None
@@ -292,9 +296,19 @@ class Worker(Actor):
         if self.random.random() < 0.15:
             self.execute("ROLLBACK")
             return
+        self.hold_back_answer("LOCAL")
         self.in_flight = Outcome(image)
         self.execute("COMMIT")
         self.acked, self.in_flight = self.in_flight, None
+
+    def hold_back_answer(self, scope):
+        """
+        A commit that is on disk is answered so fast that hardly ever something
+        happens in between.  One that waits for a standby, while there is none, is
+        on disk, and stays unanswered until something does.
+        """
+        if self.random.random() < self.unanswered:
+            self.execute("SET " + scope + " synchronous_commit = remote_write")
 
     def block(self, image):
         """A call, which stands or is undone; the image after it."""
@@ -458,6 +472,7 @@ class Worker(Actor):
 
     def claim(self):
         self.observe_shared()
+        self.hold_back_answer("SESSION")
         self.claiming = True
         rows = self.call(self.sql("SELECT run_id, type_key, local_hash FROM sync_state_claim(1, 'shared', %s, %s, '0')", LEASE, self.name))
         self.claiming = False
@@ -471,11 +486,13 @@ class Worker(Actor):
         self.execute("INSERT INTO m.shared VALUES (%s, %s)", run.run_id, n)
         self.call(self.sql("SELECT sync_state_checkpoint(%s, %s, %s, %s)", run.key, run.run_id,
                            psycopg2.extras.Json({"run": run.run_id, "n": n}), LEASE))
+        self.hold_back_answer("LOCAL")
         run.one_more = True
         self.execute("COMMIT")
         run.checkpoints, run.one_more = n, False
 
     def shared_end(self, run, how):
+        self.hold_back_answer("SESSION")
         run.end_in_flight = how
         if how == "synced":
             self.call(self.mark_shared(run))
