@@ -119,7 +119,7 @@ coverage:
 	@PG='$(PG)' script/setup build test coverage
 	@PG='$(PG)' script/coverage $(SUITES)
 
-PARTS = feed sketch diff tracking input sqlsmith histories linearisable deadlock valgrind ubsan cassert discard
+PARTS = feed sketch diff tracking input sqlsmith histories linearisable deadlock crash cancel disk valgrind ubsan cassert discard
 soak:
 	@PG='$(PG)' script/setup build test $(filter sqlsmith valgrind,$(PARTS))
 	@SERVER_WITH_ASSERTIONS="$(if $(filter cassert discard,$(PARTS)),$$(PG='$(PG)' script/server-with-assertions))" \
@@ -148,10 +148,10 @@ bench:
 
 format:
 	@script/setup format
-	@script/format $(wildcard src/*.c src/*.h)
+	@script/format $(wildcard src/*.c src/*.h test/model/*.c)
 
 format-check:
 	@script/setup format
-	@script/format --check $(wildcard src/*.c src/*.h)
+	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
 .PHONY: test matrix test-upgrade test-jcs coverage soak demo demo-shell bench format format-check

@@ -5,6 +5,8 @@
 # the whole server goes.  Then: what was acknowledged is there, what was not is
 # not, the key is reported as interrupted once its lease has ended, another
 # worker goes on at the last committed checkpoint, and the old token is refused.
+#
+# The instant is known here; test/model/crash.py takes random ones.
 
 use strict;
 use warnings;

@@ -3,6 +3,7 @@
 #
 # A row trigger, installed by the test, waits at a gate after the row has been
 # written, so that each call is broken off when it has changed something.
+# test/model/cancel.py does it at random instants.
 
 use strict;
 use warnings;
