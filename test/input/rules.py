@@ -412,7 +412,7 @@ class Rules:
 
     # Internal ones that SQL can call: any text, NULL for unknown
 
-    is_sync_status = is_conflict_status = kept_hash = any_text
+    is_sync_status = is_conflict_status = is_run_outcome = is_type_key = may_have_run = kept_hash = any_text
 
     def decision(self, a):
         return {UNDECIDED} if a["synced"] is None else set()
