@@ -8,6 +8,7 @@
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
 #	make test-jcs					hashes of documents against a library from npm
 #	make soak PARTS=feed			long random tests; without PARTS, all of them
+#	make mutation MUTANTS=feed	mistakes made on purpose, and which tests notice; without MUTANTS, all
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make bench SECTIONS=digest		against what people write by hand; without SECTIONS, all of it
 #	make format, make format-check	layout of the C files
@@ -117,6 +118,10 @@ soak:
 	@PG='$(PG)' script/setup build test $(filter sqlsmith,$(PARTS))
 	@PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
+mutation:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox test/mutation/mutate.py $(MUTANTS)
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -146,4 +151,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h)
 
-.PHONY: test matrix test-upgrade test-jcs soak demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-jcs soak mutation demo demo-shell bench format format-check

@@ -285,7 +285,7 @@ class Unit:
 
     def run(self):
         """(passed, how it failed)"""
-        limit = LONGEST * 3 if self.normal is None else GRACE + SLOWER * self.normal
+        limit = LONGEST * 3 if self.normal is None else min(GRACE + SLOWER * self.normal, max(LONGEST, 2 * self.normal))
         environment = dict(os.environ, PGOPTIONS="-c client_min_messages=warning") if self.kind == "pgtap" else None
         start = time.monotonic()
         with subprocess.Popen(command(self.kind, self.names), cwd=ROOT, env=environment, text=True, errors="replace",
