@@ -9,7 +9,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(125);
+SELECT plan(126);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.bases(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -198,6 +198,9 @@ UPDATE syncstate.sync_state SET local_hash = local_hash WHERE type_key = 'i1';
 SELECT cmp_ok((sync_state_get('i1')).updated_at, '>', :'updated'::timestamptz, 'any update moves updated_at, also one that changes nothing');
 UPDATE syncstate.sync_state SET updated_at = '2000-01-01Z', created_at = '2000-01-01Z' WHERE type_key = 'i1';
 SELECT cmp_ok((sync_state_get('i1')).updated_at, '>', :'updated'::timestamptz, 'a time that the writer gives is not taken');
+SELECT clock_timestamp() AS called \gset
+UPDATE syncstate.sync_state SET local_hash = local_hash WHERE type_key = 'i1';
+SELECT ok(updated_at >= :'called'::timestamptz AND updated_at <= clock_timestamp(), '... but the clock of the write') FROM sync_state_get('i1');
 SELECT is((sync_state_get('i1')).created_at, :'created'::timestamptz, 'created_at is silently kept');
 CREATE FUNCTION t.grows(type_key text, times int) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE last timestamptz := '-infinity'; this timestamptz;
