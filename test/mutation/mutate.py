@@ -57,6 +57,8 @@ SLOWER, GRACE = 6, 20
 # What the tests of one mutant may take, when none of them notices.
 LONGEST = 120
 
+HANGS, CRASHES = "does not end", "the server crashed"
+
 FILES = {"regress": "test/sql/%s.sql", "isolation": "test/isolation/specs/%s.spec",
          "pgtap": "test/pgtap/%s.sql", "tap": "test/t/%s.pl"}
 
@@ -151,6 +153,9 @@ class Tree:
 
     def __init__(self):
         self.pristine = os.path.join(os.environ["SYNCSTATE_ROOT"], "pristine")
+        self.libraries = os.environ["SYNCSTATE_STAGE"] + self.pg_config("--pkglibdir")
+        self.scripts = os.path.join(os.environ["SYNCSTATE_STAGE"] + self.pg_config("--sharedir"), "extension")
+        self.changed = False
         os.makedirs(self.pristine)
         for name in self.files():
             os.makedirs(os.path.dirname(os.path.join(self.pristine, name)), exist_ok=True)
@@ -164,35 +169,40 @@ class Tree:
             else:
                 yield name
 
-    def make(self, *arguments):
-        made = subprocess.run(["make", "-s", "PG_CONFIG=" + os.environ["PG_CONFIG"], "with_llvm=no", *arguments],
-                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if made.returncode != 0:
-            raise Stale("make %s: %s" % (" ".join(arguments), made.stdout))
+    @staticmethod
+    def pg_config(option):
+        return subprocess.run([os.environ["PG_CONFIG"], option], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.strip()
 
     def build(self, mutant):
         """Only what the mutant's file is part of is compiled."""
         path = os.path.join(ROOT, mutant.file)
         with open(path, encoding="utf-8") as file:
             text = file.read()
+        self.changed = True
         with open(path, "w", encoding="utf-8") as file:
             file.write(mutant.apply(text))
-        self.make("-j2", "all")
-        self.install()
+        made = subprocess.run(["make", "-s", "-j2", "PG_CONFIG=" + os.environ["PG_CONFIG"], "with_llvm=no", "all"],
+                              cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if made.returncode != 0:
+            raise Stale("it cannot be built: %s" % made.stdout)
+        self.install("syncstate.so" if mutant.file.startswith("src/") else mutant.file)
 
     def restore(self):
         """Times of files as they were, so that nothing is compiled again."""
-        for name in self.files():
+        for name in self.files() if self.changed else []:
             ours, theirs = os.path.join(ROOT, name), os.path.join(self.pristine, name)
-            if not os.path.exists(theirs):
-                os.remove(ours)
-            elif os.stat(ours).st_mtime_ns != os.stat(theirs).st_mtime_ns:
+            if os.stat(ours).st_mtime_ns != os.stat(theirs).st_mtime_ns:
                 shutil.copy2(theirs, ours)
-        self.install()
+                if name == "syncstate.so" or name.startswith("sql/"):
+                    self.install(name)
+        self.changed = False
 
-    def install(self):
-        """Replaces files, and writes into none: backends have the library mapped."""
-        self.make("install", "DESTDIR=" + os.environ["SYNCSTATE_STAGE"])
+    def install(self, name):
+        """Replaces a file, and never writes into it: backends have the library mapped."""
+        installed = os.path.join(self.scripts if name.endswith(".sql") else self.libraries, os.path.basename(name))
+        shutil.copy(os.path.join(ROOT, name), installed + ".new")
+        os.rename(installed + ".new", installed)
 
 
 def psql(sql, database="postgres"):
@@ -294,13 +304,13 @@ class Unit:
                 output, _ = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
                 end_what_hangs(process)
-                return False, "does not end"
+                return False, HANGS
         if process.returncode == 0:
             self.last = time.monotonic() - start
             return True, ""
         if psql("SELECT 1").returncode != 0:
             wait_for_server()
-            return False, "the server crashed"
+            return False, CRASHES
         with open(os.path.join(os.environ["SYNCSTATE_LOG"], "failed"), "w", encoding="utf-8") as log:
             log.write(output)
         return False, what_failed(output)
@@ -347,7 +357,9 @@ def catch(mutant, tree, units):
             if good:
                 continue
             tree.restore()
-            make_database()
+            wait_for_server()
+            if how in (HANGS, CRASHES):
+                make_database()
             again, _ = unit.run()
             if not again:
                 raise Stale("%s fails without the mutant %s, too" % (unit.label, mutant.name))
@@ -370,6 +382,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="only whether the list still fits")
     parser.add_argument("--list", action="store_true", help="only what there is")
+    parser.add_argument("--kinds", help="only tests of these kinds, separated by commas: for a quick look")
     parser.add_argument("--part", default="0/1", help="K/N: of those chosen, each N-th from the K-th on")
     parser.add_argument("chosen", nargs="*", help="names, areas or patterns of names; none: all")
     arguments = parser.parse_args()
@@ -380,6 +393,9 @@ def main():
                    if any(m.area == c or fnmatch.fnmatchcase(m.name, c) for c in arguments.chosen)]
     part, parts = map(int, arguments.part.split("/"))
     mutants = mutants[part::parts]
+    if arguments.kinds:
+        for mutant in mutants:
+            mutant.tests = [test for test in mutant.tests if test[0] in arguments.kinds.split(",")]
     if not mutants:
         raise Stale("no mutant is called that")
     if arguments.check or arguments.list:
