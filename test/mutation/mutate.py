@@ -227,6 +227,17 @@ def make_database():
         sys.exit("there is no pgTAP")
 
 
+def clear_up():
+    """What a test that broke off has left in the cluster, for the next one to trip over."""
+    wait_for_server()
+    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+         " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+    left = psql("SELECT database || ' ' || gid FROM pg_prepared_xacts")
+    for line in left.stdout.splitlines():
+        database, gid = line.split(" ", 1)
+        psql("ROLLBACK PREPARED '%s'" % gid.replace("'", "''"), database)
+
+
 def end_servers_of_tests():
     """Servers that a test of prove could not end itself."""
     for path in glob.glob(os.path.join(ROOT, "tmp_check", "*", "pgdata", "postmaster.pid")):
@@ -357,7 +368,7 @@ def catch(mutant, tree, units):
             if good:
                 continue
             tree.restore()
-            wait_for_server()
+            clear_up()
             if how in (HANGS, CRASHES):
                 make_database()
             again, _ = unit.run()
