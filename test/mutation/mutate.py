@@ -206,8 +206,9 @@ class Tree:
 
 
 def psql(sql, database="postgres"):
-    return subprocess.run(["psql", "-X", "-q", "-At", "-d", database, "-c", sql], check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+    """Whatever hangs is no answer, either."""
+    return subprocess.run(["timeout", "60", "psql", "-X", "-q", "-At", "-d", database, "-c", sql], check=False, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
 def wait_for_server():
@@ -430,6 +431,7 @@ def main():
         except Stale as e:
             print("ERROR     %s: %s" % (mutant.name, e), flush=True)
             errors.append(mutant)
+            clear_up()
             make_database()
             continue
         report(mutant, how, time.monotonic() - begin)
