@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(280);
+SELECT plan(281);
 
 CREATE SCHEMA t;
 
@@ -857,6 +857,11 @@ DO $$
 		END LOOP;
 	END $$;
 SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'syncstate tracker'), '<', 25::bigint, 'nothing is kept of triggers that are gone');
+-- Nor does untrack leave what earlier transactions noted.
+SELECT sync_source_track('renewed');
+INSERT INTO syncstate.sync_tracking_delta SELECT source_id, 1, 2, 3 FROM syncstate.sync_source WHERE type_key = 'renewed';
+SELECT sync_source_untrack('renewed');
+SELECT is_empty($$ SELECT * FROM syncstate.sync_tracking_delta d JOIN syncstate.sync_source s USING (source_id) WHERE type_key = 'renewed' $$, 'untrack takes what was noted along');
 -- Nor the room that a single large row took.
 CREATE TABLE t.large (id int PRIMARY KEY, v text);
 SELECT sync_source_attach('large', 't.large');
