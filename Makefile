@@ -9,6 +9,7 @@
 #	make test-jcs					hashes of documents against a library from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
+#	make mutation MUTANTS=feed	mistakes made on purpose, and which tests notice; without MUTANTS, all
 #	make demo, make demo-shell		a real synchronisation; the same and psql
 #	make bench SECTIONS=digest		against what people write by hand; without SECTIONS, all of it
 #	make format, make format-check	layout of the C files
@@ -125,6 +126,10 @@ soak:
 	@SERVER_WITH_ASSERTIONS="$(if $(filter cassert discard,$(PARTS)),$$(PG='$(PG)' script/server-with-assertions))" \
 		PG='$(PG)' script/sandbox script/suites $(addprefix soak-,$(PARTS))
 
+mutation:
+	@PG='$(PG)' script/setup build test
+	@PG='$(PG)' script/sandbox test/mutation/mutate.py $(MUTANTS)
+
 demo:
 	@PG='$(PG)' script/setup build demo
 	@PG='$(PG)' script/sandbox demo/run.py
@@ -154,4 +159,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-jcs coverage soak demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-jcs coverage soak mutation demo demo-shell bench format format-check

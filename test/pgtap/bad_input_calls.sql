@@ -202,7 +202,7 @@ INSERT INTO t.leased VALUES
 	('sync_state_checkpoint(''held'', (SELECT run_id FROM sync_state_get(''held'')), ''{}'', %s)');
 INSERT INTO t.bad (call, state, message)
 SELECT 'SELECT * FROM ' || format(call, quote_literal(lease) || '::interval'), '22023', 'lease'
-  FROM t.leased, unnest(ARRAY['0', '-1 second', '-1 microsecond', '25 days', '24 days 00:00:00.000001', '1 mon', '1 mon -25 days', '-1 mon 40 days', '178000000 years']) WITH ORDINALITY AS l (lease, n)
+  FROM t.leased, unnest(ARRAY['0', '-1 second', '-1 microsecond', '25 days', '24 days 00:00:00.000001', '1 mon', '1 mon 1 day', '1 mon -25 days', '-1 mon 40 days', '178000000 years']) WITH ORDINALITY AS l (lease, n)
  ORDER BY call, n;
 INSERT INTO t.bad (call, state, message)
 SELECT 'SELECT * FROM ' || format(call, quote_literal(lease) || '::interval'),
@@ -345,7 +345,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(435);
+SELECT plan(440);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things

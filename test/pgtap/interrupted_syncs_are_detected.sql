@@ -8,7 +8,7 @@ SET LOCAL application_name = 'worker-7';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(35);
+SELECT plan(39);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -111,6 +111,13 @@ SELECT is((sync_state_fail('by-hand')).sync_status, 'failed', 'the run by hand i
 SELECT is_empty('SELECT sync_state_detect_interrupted()', 'and nothing is interrupted');
 SELECT is_empty('SELECT * FROM syncstate.sync_interrupted', '... in the view neither');
 SELECT is((sync_state_get('by-hand')).sync_progress, '{"page": 1}'::jsonb, 'its checkpoint is still there for the next run');
+
+-- Time goes on in a transaction that stays open: a lease that ends after it began has ended.
+SELECT is((SELECT run_number FROM sync_state_begin('slow')), 1, 'a run begins');
+UPDATE syncstate.sync_state SET lease_expires_at = clock_timestamp() WHERE type_key = 'slow';
+SELECT cmp_ok((sync_state_get('slow')).lease_expires_at, '>', now(), '... whose lease ends after this transaction began');
+SELECT set_eq('SELECT sync_state_detect_interrupted()', ARRAY['slow'], '... is detected');
+SELECT set_eq('SELECT type_key FROM syncstate.sync_interrupted', ARRAY['slow'], '... and in the view');
 
 SELECT * FROM finish();
 ROLLBACK;

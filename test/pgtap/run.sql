@@ -7,7 +7,7 @@ SET LOCAL application_name = 'tests';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(188);
+SELECT plan(189);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.end_lease(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -107,6 +107,9 @@ SELECT ok(:'renewed'::timestamptz > clock_timestamp() + interval '4 minutes' AND
           'an expired token that nobody took over is still valid, and the checkpoint renews the lease by the default');
 SELECT results_eq($$ SELECT sync_status, run_number FROM sync_state_get('p') $$, $$ VALUES ('syncing', 1) $$, 'status and number stay');
 SELECT is(t.history('p'), '1 running', 'and a checkpoint leaves no history');
+SELECT clock_timestamp() AS called \gset
+SELECT ok(expiry >= :'called'::timestamptz + interval '2 hours' AND expiry <= clock_timestamp() + interval '2 hours', 'a renewed lease counts from the clock of the call')
+  FROM sync_state_checkpoint('p', :'run', NULL, '2 hours') AS expiry;
 SELECT throws_ok($$ SELECT sync_state_checkpoint('p', '00000000-0000-0000-0000-000000000001', '{}') $$, '55000',
 	'run 00000000-0000-0000-0000-000000000001 of "p" was superseded', 'another token is refused');
 SELECT throws_ok($$ SELECT sync_state_checkpoint('nobody', '00000000-0000-0000-0000-000000000001', '{}') $$, 'P0002', NULL, 'an unknown key has no run');

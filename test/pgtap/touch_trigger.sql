@@ -9,7 +9,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(125);
+SELECT plan(128);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.bases(type_key text) RETURNS text LANGUAGE sql AS $$
@@ -51,13 +51,18 @@ SELECT is_empty(
 -- The functions read rows by the shape of sync_state, so they refuse every other shape, however many columns it has.
 DO $$ BEGIN EXECUTE (SELECT 'CREATE TABLE t.other (' || string_agg('c' || n || ' bigint', ', ') || ')' FROM generate_series(1, 20) n); END $$;
 INSERT INTO t.other SELECT;
+CREATE TABLE t.short (type_key text);
+CREATE TABLE t.like (LIKE syncstate.sync_state);
+ALTER TABLE t.like ALTER changed_xid TYPE text;
 SELECT throws_ok(format('CREATE TRIGGER misplaced_%s %s FOR EACH ROW EXECUTE FUNCTION syncstate.%I(); %s', n, timing, function, statement), '39P01', NULL, why)
   FROM (VALUES
 	(1, 'BEFORE INSERT ON t.other', 'touch', 'INSERT INTO t.other (c2) VALUES (1)', 'touch is refused on the insert of another table'),
 	(2, 'BEFORE UPDATE ON t.other', 'touch', 'UPDATE t.other SET c2 = 2', '... on its update'),
 	(3, 'AFTER DELETE ON t.other', 'entomb', 'DELETE FROM t.other', 'entomb is refused on its delete'),
 	(4, 'AFTER INSERT ON t.other', 'announce', 'SET LOCAL syncstate.notify = ''all''; INSERT INTO t.other (c2) VALUES (1)', 'announce is refused on its insert'),
-	(5, 'AFTER UPDATE ON syncstate.sync_state', 'touch', 'INSERT INTO syncstate.sync_state (type_key) VALUES (''x''); UPDATE syncstate.sync_state SET local_hash = ''x''', 'touch is refused after the fact')
+	(5, 'AFTER UPDATE ON syncstate.sync_state', 'touch', 'INSERT INTO syncstate.sync_state (type_key) VALUES (''x''); UPDATE syncstate.sync_state SET local_hash = ''x''', 'touch is refused after the fact'),
+	(6, 'BEFORE INSERT ON t.short', 'touch', 'INSERT INTO t.short VALUES (''x'')', 'touch is refused on a table that begins like it, and ends too soon'),
+	(7, 'BEFORE INSERT ON t.like', 'touch', 'INSERT INTO t.like (type_key, changed_xid) VALUES (''x'', ''y'')', '... and on one whose last column is of another type')
        ) AS misplaced (n, timing, function, statement, why)
  ORDER BY n;
 
@@ -198,6 +203,9 @@ UPDATE syncstate.sync_state SET local_hash = local_hash WHERE type_key = 'i1';
 SELECT cmp_ok((sync_state_get('i1')).updated_at, '>', :'updated'::timestamptz, 'any update moves updated_at, also one that changes nothing');
 UPDATE syncstate.sync_state SET updated_at = '2000-01-01Z', created_at = '2000-01-01Z' WHERE type_key = 'i1';
 SELECT cmp_ok((sync_state_get('i1')).updated_at, '>', :'updated'::timestamptz, 'a time that the writer gives is not taken');
+SELECT clock_timestamp() AS called \gset
+UPDATE syncstate.sync_state SET local_hash = local_hash WHERE type_key = 'i1';
+SELECT ok(updated_at >= :'called'::timestamptz AND updated_at <= clock_timestamp(), '... but the clock of the write') FROM sync_state_get('i1');
 SELECT is((sync_state_get('i1')).created_at, :'created'::timestamptz, 'created_at is silently kept');
 CREATE FUNCTION t.grows(type_key text, times int) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE last timestamptz := '-infinity'; this timestamptz;

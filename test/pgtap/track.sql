@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(279);
+SELECT plan(281);
 
 CREATE SCHEMA t;
 
@@ -857,6 +857,17 @@ DO $$
 		END LOOP;
 	END $$;
 SELECT cmp_ok((SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'syncstate tracker'), '<', 25::bigint, 'nothing is kept of triggers that are gone');
+-- Nor does untrack leave what earlier transactions noted.
+SELECT sync_source_track('renewed');
+INSERT INTO syncstate.sync_tracking_delta SELECT source_id, 1, 2, 3 FROM syncstate.sync_source WHERE type_key = 'renewed';
+SELECT sync_source_untrack('renewed');
+SELECT is_empty($$ SELECT * FROM syncstate.sync_tracking_delta d JOIN syncstate.sync_source s USING (source_id) WHERE type_key = 'renewed' $$, 'untrack takes what was noted along');
+-- Nor the room that a single large row took.
+CREATE TABLE t.large (id int PRIMARY KEY, v text);
+SELECT sync_source_attach('large', 't.large');
+SELECT sync_source_track('large');
+INSERT INTO t.large VALUES (1, repeat('x', 16 * 1024 * 1024));
+SELECT cmp_ok((SELECT max(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'syncstate tracker'), '<', 4 * 1024 * 1024::bigint, '... nor of how large a row was');
 -- What is taken out and not let in again would be lost.
 CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER swallow BEFORE INSERT ON syncstate.sync_tracking_delta FOR EACH ROW EXECUTE FUNCTION t.swallow();
