@@ -113,13 +113,13 @@ class Victim(Worker):
         kind = self.random.choices(["as others", "content", "large"], [5, 2, 4])[0]
         if kind == "content":
             return self.content(), {self.name}
-        return self.large() if kind == "large" else super().choose(image, rehearsed)
+        return self.large(image) if kind == "large" else super().choose(image, rehearsed)
 
-    def large(self):
+    def large(self, image):
         """A call that takes longer, and the keys that it writes."""
         pick = self.random
         n = pick.randint(2, 9)
-        key = self.sql("%s", pick.choice(self.keys))
+        key = pick.choice(self.keys)
         keys, hashes = self.batch[:-1], [self.value() for _ in self.batch[:-1]]
         change = "UPDATE m.%s SET title = title || 'x' WHERE id %% %d = 0;" % (pick.choice(["big", "far"]), n)
         return pick.choice([
@@ -142,9 +142,8 @@ class Victim(Worker):
             (self.sql("SELECT count(*) FROM sync_state_plan_for(%s, %s, NULL)", keys, hashes), set()),
             ("SELECT count(*) FROM sync_state_changes(NULL)", set()),
             ("SELECT sync_state_prune('1 day')", set()),
-            (self.begin("sync_state_begin", key.strip("'")), {key.strip("'")})
-            if not self.acked.image.get(("syncstate.sync_state", key.strip("'")), {}).get("run_id")
-            else ("SELECT count(*) FROM sync_state_detect_interrupted()", set())])
+            ("SELECT count(*) FROM sync_state_detect_interrupted()", set())
+            if image.get(("syncstate.sync_state", key), {}).get("run_id") else (self.begin("sync_state_begin", key), {key})])
 
 
 class Interrupter(threading.Thread):
