@@ -87,8 +87,17 @@ class Victim(Worker):
         if self.struck_at:
             self.meet_what_came_late()
         if self.timeouts:
-            self.execute("SET statement_timeout = 0")
+            self.end_timeout()
         return rows
+
+    def end_timeout(self):
+        """This may take too long itself; what was called has been answered then, and stands unless a transaction is lost."""
+        while True:
+            try:
+                return self.execute("SET statement_timeout = 0")
+            except psycopg2.errors.QueryCanceled:
+                if self.connection.info.transaction_status == TRANSACTION_STATUS_INERROR:
+                    raise
 
     def meet_what_came_late(self):
         """A cancellation that missed the call strikes here at the latest; the transaction, if any, is lost."""
@@ -106,7 +115,7 @@ class Victim(Worker):
         except psycopg2.errors.QueryCanceled:
             # The second one at the same call.
             self.execute("ROLLBACK")
-        self.execute("SET statement_timeout = 0")
+        self.end_timeout()
         super().settle()
 
     def choose(self, image, rehearsed):
