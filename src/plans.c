@@ -198,6 +198,9 @@ typedef struct StatementText
 #define IN_FEED_ORDER " ORDER BY t.changed_xid, t.type_key LIMIT $5"
 #define FEED_ARGS 5, {INT8OID, TEXTOID, INT8OID, INT8ARRAYOID, INT8OID}
 
+#define STOP_SET " SET sync_status = 'failed', run_id = NULL, lease_expires_at = NULL," \
+	" sync_progress = CASE WHEN $5 THEN s.sync_progress END"
+
 /* clang-format off */
 static const StatementText statements[NUM_STATEMENTS] = {
 	[STMT_GET] = {
@@ -450,16 +453,16 @@ static const StatementText statements[NUM_STATEMENTS] = {
 
 	/* $3 the run or NULL, $4 force, $5 keep the progress. */
 	[STMT_STOP] = {
-		"UPDATE syncstate.sync_state AS s SET sync_status = 'failed', run_id = NULL, lease_expires_at = NULL,"
-		" sync_progress = CASE WHEN $5 THEN s.sync_progress END"
+		"UPDATE syncstate.sync_state AS s" STOP_SET
 		" WHERE s.type_key" EQ "$1 AND CASE WHEN $3 IS NULL THEN $4 OR " LIVE " IS NOT TRUE"
 		" ELSE s.run_id" EQ "$3 END RETURNING s",
 		5, {TEXTOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID}
 	},
 	[STMT_CREATE_FAILED] = {
-		"INSERT INTO syncstate.sync_state (type_key, sync_status, created_at, updated_at, changed_xid)"
-		" VALUES ($1, 'failed', $2, $2, 0) ON CONFLICT (type_key) DO NOTHING",
-		2, {TEXTOID, TIMESTAMPTZOID}
+		"INSERT INTO syncstate.sync_state AS s (type_key, sync_status, created_at, updated_at, changed_xid)"
+		" VALUES ($1, 'failed', $2, $2, 0) ON CONFLICT (type_key) DO UPDATE" STOP_SET
+		" WHERE $4 OR " LIVE " IS NOT TRUE RETURNING s",
+		5, {TEXTOID, TIMESTAMPTZOID, UUIDOID, BOOLOID, BOOLOID}
 	},
 	[STMT_FINISH_RUN] = {
 		"UPDATE syncstate.sync_run r SET finished_at = $2, outcome = $3, error = $4"

@@ -347,9 +347,14 @@ stop(FunctionCallInfo fcinfo, bool keep_progress, bool create, const char *outco
 			syncstate_report_unknown(key);
 		if (!args[2].isnull)
 			syncstate_report_superseded(key, args[2].value);
-		syncstate_execute(STMT_CREATE_FAILED, args, false);
-		if (!stop_run(args, now))
+		/* An upsert: others may make the key meanwhile, and forget it again. */
+		if (syncstate_execute(STMT_CREATE_FAILED, args, false) == 0)
+		{
+			SyncstateHolder holder = syncstate_read_holder(key, now, false);
+
+			syncstate_refuse_if_held(&holder, key);
 			syncstate_report_suppressed(key);
+		}
 	}
 	result = syncstate_return_datum(0, 1);
 	syncstate_finish_run(key, now, outcome, syncstate_arg(fcinfo, 2));
