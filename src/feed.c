@@ -69,6 +69,8 @@ typedef struct FeedPage
 	text	   *key;
 	int64		wanted;
 	bool		more;			/* the set has rows beyond what was wanted */
+	StringInfoData cursor;		/* of a row of the set */
+	int			cursor_base;	/* so much of it is the same for all rows */
 
 	/* The row read last, which is put out when it is known whether it ends the set. */
 	bool		held;
@@ -326,23 +328,25 @@ comes_first(const FeedRows *a, const FeedRows *b)
 static void
 put_held(FeedPage *page, bool ends_set)
 {
-	StringInfoData cursor;
+	StringInfo	cursor = &page->cursor;
 
 	if (!page->held)
 		return;
-	initStringInfo(&cursor);
-	syncstate_append_cursor_base(&cursor, &page->origin, ends_set ? &page->to : &page->from);
-	if (!ends_set)
+	if (ends_set)
 	{
-		syncstate_append_cursor_set(&cursor, &page->to);
-		syncstate_append_cursor_position(&cursor, page->xid, page->key);
+		resetStringInfo(cursor);
+		syncstate_append_cursor_base(cursor, &page->origin, &page->to);
 	}
-	page->values[8] = PointerGetDatum(cstring_to_text_with_len(cursor.data, cursor.len));
+	else
+	{
+		cursor->len = page->cursor_base;
+		syncstate_append_cursor_position(cursor, page->xid, page->key);
+	}
+	page->values[8] = PointerGetDatum(cstring_to_text_with_len(cursor->data, cursor->len));
 	page->nulls[8] = false;
 
 	tuplestore_putvalues(page->rsinfo->setResult, page->rsinfo->setDesc, page->values, page->nulls);
 	pfree(DatumGetPointer(page->values[8]));
-	pfree(cursor.data);
 	page->held = false;
 }
 
@@ -437,6 +441,12 @@ read_set(FeedPage *page)
 	NullableDatum running = xid_array(&page->to);
 
 	qsort(page->from.xip, page->from.nxip, sizeof(uint64), compare_xids);
+
+	resetStringInfo(&page->cursor);
+	syncstate_append_cursor_base(&page->cursor, &page->origin, &page->from);
+	syncstate_append_cursor_set(&page->cursor, &page->to);
+	page->cursor_base = page->cursor.len;
+
 	for (int i = 0; i < page->from.nxip; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -471,6 +481,7 @@ sync_state_changes(PG_FUNCTION_ARGS)
 	page.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	syncstate_connect();
+	initStringInfo(&page.cursor);
 	refuse_distributed();
 	refuse_disabled_triggers();
 	state = read_feed_state();

@@ -18,6 +18,7 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -103,6 +104,34 @@ new_run_from_args(FunctionCallInfo fcinfo)
 	return run;
 }
 
+/* A live run holds the row, as LIVE in plans.c has it. */
+static bool
+row_is_live(const SyncstateStateRow *row, TimestampTz now)
+{
+	int			status = Anum_sync_state_sync_status - 1;
+	int			expires = Anum_sync_state_lease_expires_at - 1;
+
+	return row->found && !row->nulls[status] && !row->nulls[expires] &&
+		strcmp(TextDatumGetCString(row->values[status]), "syncing") == 0 &&
+		DatumGetTimestampTz(row->values[expires]) > now;
+}
+
+/*
+ * Is the key visibly held?  Who waits for a key asks often, and so past SPI where
+ * that may be; with a snapshot of its own, as a statement would have it.
+ */
+static bool
+is_visibly_held(Datum type_key, TimestampTz now)
+{
+	SyncstateStateRow row;
+	bool		answered;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	answered = syncstate_lookup_state(type_key, &row);
+	PopActiveSnapshot();
+	return answered ? row_is_live(&row, now) : syncstate_read_holder(type_key, now, false).live;
+}
+
 /*
  * sync_state_begin(type_key, lease, owner)
  *
@@ -120,8 +149,11 @@ sync_state_begin(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("sync_state_begin()");
 
 	syncstate_connect();
-	holder = syncstate_read_holder(run.type_key, run.now, false);
-	syncstate_refuse_if_held(&holder, run.type_key);
+	if (is_visibly_held(run.type_key, run.now))
+	{
+		holder = syncstate_read_holder(run.type_key, run.now, false);
+		syncstate_refuse_if_held(&holder, run.type_key);
+	}
 	if (!take_key(STMT_BEGIN, &run))
 	{
 		holder = syncstate_read_holder(run.type_key, run.now, false);
@@ -141,14 +173,12 @@ Datum
 sync_state_try_begin(PG_FUNCTION_ARGS)
 {
 	NewRun		run = new_run_from_args(fcinfo);
-	SyncstateHolder holder;
 
 	PreventCommandIfReadOnly("sync_state_try_begin()");
 	InitMaterializedSRF(fcinfo, 0);
 
 	syncstate_connect();
-	holder = syncstate_read_holder(run.type_key, run.now, false);
-	if (!holder.live && take_key(STMT_BEGIN, &run))
+	if (!is_visibly_held(run.type_key, run.now) && take_key(STMT_BEGIN, &run))
 		syncstate_return_rows(fcinfo);
 	SPI_finish();
 
