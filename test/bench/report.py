@@ -103,7 +103,7 @@ def summary(facts, sections, failed):
     text += "\n## Missed targets\n\n"
     for section, row in missed:
         text += (f"- {section.name}, {row.what}: {row.result()}, target {row.target}."
-                 f" {row.reason or 'Reason not known.'}\n")
+                 f"{' ' + row.reason if row.reason else ''}\n")
     return text if missed else text + "None.\n"
 
 
