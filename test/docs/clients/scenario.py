@@ -139,7 +139,7 @@ class Scenario:
             self.db.rows("DELETE FROM test.stop; SELECT pg_advisory_unlock(1)")
 
     def gone(self, pid: int) -> None:
-        wait_until(lambda: not self.db.rows("SELECT FROM pg_stat_activity WHERE pid = %s", pid), "end of the backend")
+        wait_until(lambda: not self.db.rows("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid), "end of the backend")
 
     # What is promised
 
@@ -308,9 +308,23 @@ class Scenario:
         with self.stopped():
             self.other.rows("UPDATE article SET title = 'edited' WHERE id = 3")
         equal("sync", self.client.reply(), Reply("look again"))
-        equal("the run was rolled back", (self.state().sync_status, self.runs()[0].outcome), ("failed", "rolled_back"))
+        equal("the run has failed", (self.state().sync_status, self.runs()[0].outcome), ("failed", "failed"))
         equal("sync again", self.client.call("sync", "article"), Reply("synced"))
-        self.check_synced(runs=2, start=None)
+        self.check_synced(runs=2, start={"after": None})
+
+    def edited_there(self) -> None:
+        """Somebody edits on the other side what was copied already."""
+        equal = self.checks.equal
+
+        self.synced()
+        with self.stopped():
+            self.other.rows("UPDATE site SET title = 'theirs' WHERE id = 3")
+        equal("sync", self.client.reply(), Reply("look again"))
+        equal("the run was rolled back", (self.state().sync_status, self.runs()[0].outcome), ("failed", "rolled_back"))
+        equal("sync again", self.client.call("sync", "article"), Reply("nothing to do"))
+        equal("it is a conflict", self.db.column("""SELECT action FROM syncstate.sync_overview
+                                                    WHERE type_key = 'article'"""), ["CONFLICT"])
+        equal("the edit is still there", self.db.value("SELECT title FROM site WHERE id = 3"), "theirs")
 
     def unserialisable(self) -> None:
         """40001: at REPEATABLE READ the row changes within a batch."""
@@ -393,7 +407,7 @@ class Scenario:
             total += int(reply.value)
 
     PARTS = ("whole", "held", "fails", "killed", "disconnected", "superseded", "forgotten", "edited",
-             "unserialisable", "follows")
+             "edited_there", "unserialisable", "follows")
     # By way of a pooler that is shared with nobody, these suffice.
     POOLED_PARTS = ("whole", "held", "fails", "killed", "superseded", "follows")
 
