@@ -413,7 +413,6 @@ async function types() {
   return told;
 }
 
-// Of two clients, one begins by mistake on the pool.
 async function swallowed() {
   const client = await pool.connect();
   await client.query('BEGIN');
@@ -427,8 +426,9 @@ export const calls = {
   sync, recover, types, swallowed,
   follow: () => follow(3),
   async listen() {
-    woken = new Promise((resolve) => { listen((message) => { heard.push(message.payload); resolve(); }).then(heard.ready); });
-    await new Promise((resolve) => { heard.ready = resolve; });
+    let wake;
+    woken = new Promise((resolve) => { wake = resolve; });
+    await listen((message) => { heard.push(message.payload); wake(); });
   },
   async wait(seconds) {
     await Promise.race([woken, new Promise((resolve) => { setTimeout(resolve, seconds * 1000); })]);
