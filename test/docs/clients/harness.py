@@ -58,6 +58,10 @@ class Checks:
         print(f"{'ok' if self.failed == before else 'NOT OK'} - {about} ({time.monotonic() - start:.1f} s)", flush=True)
 
 
+checks = Checks()
+check, equal = checks.check, checks.equal
+
+
 def wait_until(condition: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:

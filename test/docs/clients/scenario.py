@@ -6,11 +6,10 @@ and stop a batch at a row, until something has happened to it."""
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Protocol
 
-from harness import Checks, Database, Reply, wait_until
+from harness import Database, Reply, check, checks, equal, wait_until
 
 ROWS = 1200             # three batches of 500
 STOP = 700              # a row of the second batch
@@ -74,8 +73,8 @@ class Scenario:
     """`reports`: the client catches errors, and so calls sync_state_fail and repeats what
     could not be serialised; psql does not."""
 
-    def __init__(self, checks: Checks, db: Database, make: Callable[[], Client], owner: str, reports: bool = True) -> None:
-        self.checks, self.db, self.make, self.owner, self.reports = checks, db, make, owner, reports
+    def __init__(self, db: Database, make: Callable[[], Client], owner: str, reports: bool = True) -> None:
+        self.db, self.make, self.owner, self.reports = db, make, owner, reports
         self.client = make()
         # Gets in between, as another worker would.
         self.other = Database(dbname="cms")
@@ -149,13 +148,12 @@ class Scenario:
         for entry in self.db.rows("SELECT xid, what, count(*) FROM test.audit GROUP BY 1, 2 ORDER BY min(n)"):
             what = entry.what if entry.what == "row" else f"{entry.count} {entry.what}"
             by_transaction.setdefault(entry.xid, []).append(what)
-        self.checks.equal("begin, batches each with a checkpoint, mark are transactions of their own",
+        equal("begin, batches each with a checkpoint, mark are transactions of their own",
                           list(by_transaction.values()),
                           [["1 begin"], *[["row", "1 checkpoint"]] * 3, ["1 mark"]])
 
     def check_synced(self, runs: int, start: Any) -> None:
         """`start`: the checkpoint from which the last of the runs started."""
-        check, equal = self.checks.check, self.checks.equal
         state, history = self.state(), self.runs()
         equal("the state is in_sync", state.sync_status, "in_sync")
         check("both sides are equal", self.equal_sides())
@@ -168,8 +166,6 @@ class Scenario:
               ("synced", self.owner, start))
 
     def whole(self) -> None:
-        check, equal = self.checks.check, self.checks.equal
-
         self.fresh()
         equal("sync", self.client.call("sync", "article"), Reply("synced"))
         self.check_synced(runs=1, start=None)
@@ -192,8 +188,6 @@ class Scenario:
         equal("... and left", self.db.value("SELECT title FROM site WHERE id = 1"), "theirs")
 
     def held(self) -> None:
-        equal = self.checks.equal
-
         self.synced()
         self.other.rows("SELECT sync_state_begin('article', owner => 'other')")
         before = self.state()
@@ -203,8 +197,6 @@ class Scenario:
 
     def fails(self) -> None:
         """Something goes wrong in a batch."""
-        check, equal = self.checks.check, self.checks.equal
-
         self.synced()
         self.db.rows("INSERT INTO test.stop VALUES (%s, true)", STOP)
         reply = self.client.call("sync", "article")
@@ -227,8 +219,6 @@ class Scenario:
 
     def killed(self) -> None:
         """The client's process is killed within a batch."""
-        equal = self.checks.equal
-
         self.synced()
         with self.stopped() as backend:
             self.client.kill()
@@ -256,8 +246,6 @@ class Scenario:
 
     def disconnected(self) -> None:
         """The connection breaks within a batch, and our side is edited before the next run."""
-        check, equal = self.checks.check, self.checks.equal
-
         self.synced()
         with self.stopped() as backend:
             self.db.rows("SELECT pg_terminate_backend(%s)", backend)
@@ -279,8 +267,6 @@ class Scenario:
 
     def superseded(self) -> None:
         """Another worker takes the key over, while a batch is written."""
-        check, equal = self.checks.check, self.checks.equal
-
         self.synced()
         with self.stopped():
             self.expire()
@@ -296,14 +282,12 @@ class Scenario:
         self.synced()
         with self.stopped():
             self.other.rows("SELECT sync_state_forget('article', force => true)")
-        self.checks.equal("sync", self.client.reply(), Reply("superseded"))
-        self.checks.equal("the batch was rolled back", self.done_upto(), 500)
-        self.checks.equal("the key is still unknown", self.state(), None)
+        equal("sync", self.client.reply(), Reply("superseded"))
+        equal("the batch was rolled back", self.done_upto(), 500)
+        equal("the key is still unknown", self.state(), None)
 
     def edited(self) -> None:
         """An article is edited that was copied already."""
-        equal = self.checks.equal
-
         self.synced()
         with self.stopped():
             self.other.rows("UPDATE article SET title = 'edited' WHERE id = 3")
@@ -314,8 +298,6 @@ class Scenario:
 
     def edited_there(self) -> None:
         """Somebody edits on the other side what was copied already."""
-        equal = self.checks.equal
-
         self.synced()
         with self.stopped():
             self.other.rows("UPDATE site SET title = 'theirs' WHERE id = 3")
@@ -328,8 +310,6 @@ class Scenario:
 
     def unserialisable(self) -> None:
         """40001: at REPEATABLE READ the row changes within a batch."""
-        check, equal = self.checks.check, self.checks.equal
-
         self.db.rows("ALTER DATABASE cms SET default_transaction_isolation = 'repeatable read'")
         try:
             self.client.close()
@@ -357,7 +337,6 @@ class Scenario:
             self.client = self.make()
 
     def follows(self) -> None:
-        check, equal = self.checks.check, self.checks.equal
         copy = "SELECT type_key, hash FROM search ORDER BY 1"
         states = "SELECT type_key, local_hash FROM syncstate.sync_state ORDER BY 1"
         position = "SELECT cursor FROM follower"
@@ -413,5 +392,5 @@ class Scenario:
 
     def play(self, about: str, parts: tuple[str, ...] = PARTS) -> None:
         for part in parts:
-            with self.checks.part(f"{about}, {part}"):
+            with checks.part(f"{about}, {part}"):
                 getattr(self, part)()
