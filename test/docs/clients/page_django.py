@@ -68,6 +68,13 @@ def run() -> None:
             equal("it answers", (said.returncode, said.stdout), (0, "article: synced\n"))
             scenario.check_synced(runs=1, start=None)
             scenario.close()
+        with checks.part("django, what a TransactionTestCase does in the end"):
+            before = at.db.column("SELECT type_key FROM syncstate.sync_state ORDER BY 1")
+            said = at.shell("python3 manage.py flush --no-input")
+            equal("flush", said.returncode, 0) or print(said.stdout)
+            equal("a managed table is empty", at.db.value("SELECT count(*) FROM article"), 0)
+            equal("the state is kept", at.db.column("SELECT type_key FROM syncstate.sync_state ORDER BY 1"), before)
         with checks.part("django, iterator() by way of PgBouncer"):
             with pooler() as pooled, client(make(pooled.env)) as process:
+                at.db.rows("INSERT INTO article SELECT g, 'x' FROM generate_series(1, 1200) g")
                 equal("rows", process.call("iterate"), Reply(1200))

@@ -39,7 +39,7 @@ def run() -> None:
                 refusal = "the state of '{}' is for the functions of syncstate to write"
                 equal("types", process.call("types"), Reply({
                     "uuid": True, "model": [{"a": [1]}, "syncing", True], "cast": True, "loaded": None, "refreshed": "seen",
-                    "without none_as_null": "null", "array": 2, "func": "str", "insert": refusal.format("new"),
+                    "without none_as_null": "null", "array": 2, "func": "str", "parameters of :x::uuid": 0, "insert": refusal.format("new"),
                     "update": refusal.format("types"), "delete": refusal.format("types")}))
                 equal("nothing was written by way of the model",
                       at.db.rows("SELECT type_key, local_hash FROM syncstate.sync_state WHERE type_key IN ('new', 'types')"),

@@ -1,20 +1,25 @@
 """What calls the code of django.md."""
 
 import os
-os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+import uuid
+
 import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 django.setup()
 
-import uuid
 from django.db import close_old_connections
+
 from cms.sync import *
 
+
 def new_connection_if_broken(call):
-    # As between two requests, or two rounds of the worker.
+    """As between two requests, or two rounds of the worker."""
     def wrapped(*arguments):
         close_old_connections()
         return call(*arguments)
     return wrapped
+
 
 def refused(write):
     try:
@@ -23,9 +28,11 @@ def refused(write):
         return str(error)
     return "taken"
 
+
 def nested():
     with atomic():
         begin("nested")
+
 
 def types():
     told = {}
@@ -44,6 +51,7 @@ def types():
     told["delete"] = refused(state.delete)
     told["nested"] = refused(nested)
     return told
+
 
 calls = {name: new_connection_if_broken(call) for name, call in {
     "sync": sync, "recover": recover, "follow": lambda: follow(3), "types": types,

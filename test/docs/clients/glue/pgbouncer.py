@@ -3,8 +3,9 @@
 import sync
 from pooled import pooled
 
+
 def many(connect):
-    # Two clients, each with statements of its own that it repeats, on two server connections.
+    """Two clients, each with statements that it repeats, on two server connections, which they exchange."""
     first, second = connect(), connect()
     try:
         for round in range(3):
@@ -20,8 +21,10 @@ def many(connect):
         second.close()
     return "fine"
 
+
 def ask():
     connection = pooled()
     return sync.row(connection, "SELECT count(*) AS n FROM sync_state_try_begin('article')").n
+
 
 calls = {"ask": ask, "pooled": lambda: many(pooled), "plain": lambda: many(sync.connect)}

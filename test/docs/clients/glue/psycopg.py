@@ -12,22 +12,27 @@ else:
 
 connection = None
 
+
 def connected():
     global connection
     if connection is None or connection.closed:
         connection = connect_it()
     return connection
 
+
 heard = []
+
 
 def start_listening():
     global listening
     listening = listen()
     listening.add_notify_handler(heard.append)
 
+
 def waits(seconds):
     wait(listening, seconds)
     return [notify.payload for notify in heard]
+
 
 def refused(query, *values):
     try:
@@ -36,7 +41,9 @@ def refused(query, *values):
         return f"{type(error).__name__} {error.sqlstate}"
     return "taken"
 
+
 def types():
+    """What is said of them, as far as it can be seen from here."""
     c = connected()
     run = row(c, "SELECT * FROM sync_state_begin(%s, %s)", "types", "90 seconds")
     checkpoint = "SELECT sync_state_checkpoint(%s, %s, %s) AS lease"
@@ -50,14 +57,16 @@ def types():
     told["null"] = row(c, "SELECT sync_progress::text AS p FROM sync_state_get('types')").p
     told["uuid"] = isinstance(run.run_id, uuid.UUID)
     told["zone"] = lease.tzinfo is not None
-    told["microseconds"] = state.updated_at == row(c, "SELECT %s::timestamptz AS t", state.updated_at).t and \
-        row(c, "SELECT updated_at = %s AS same FROM sync_state_get('types')", row(c, "SELECT * FROM sync_state_get('types')").updated_at).same
+    updated = row(c, "SELECT * FROM sync_state_get('types')").updated_at
+    told["microseconds"] = row(c, "SELECT updated_at = %s AS same FROM sync_state_get('types')", updated).same
     told["interval"] = row(c, "SELECT lease_expires_at - updated_at AS i FROM sync_state_get('types')").i > 2 * LEASE
     told["array"] = row(c, "SELECT sync_state_observe_many(%s, %s, %s) AS n", ["t1", "t2"], ["h", None], None).n
     told["array of None"] = row(c, "SELECT sync_state_observe_many(%s, %s, %s) AS n", ["t1", "t2"], [None, None], None).n
     return told
 
+
 def savepoint_only(key):
+    """How many see that the key is taken, if autocommit is off and there was a SELECT before."""
     other = psycopg.connect()
     other.execute("SELECT 1")
     with other.transaction():
@@ -67,9 +76,11 @@ def savepoint_only(key):
     other.close()
     return seen
 
+
 def lookup(code, name, base):
     found = errors.lookup(code)
     return found is getattr(errors, name) and base in [parent.__name__ for parent in found.__mro__]
+
 
 calls = {
     "sync": lambda key: sync(connected(), key),

@@ -1,7 +1,9 @@
 """What calls the code for psycopg2 in psycopg.md."""
 
 import uuid
+
 from once import *
+
 
 def types():
     connection = psycopg2.connect(dbname="cms", cursor_factory=psycopg2.extras.NamedTupleCursor)
@@ -21,5 +23,6 @@ def types():
         told["pgcode"] = error.pgcode
     connection.close()
     return told
+
 
 calls = {"push_once": push_once, "types": types}

@@ -1,8 +1,11 @@
 """What calls the code of sqlalchemy.md."""
 
-from sync import *
-from sqlalchemy import func
 import uuid
+
+from sqlalchemy import func
+
+from sync import *
+
 
 def refused(write):
     try:
@@ -12,11 +15,14 @@ def refused(write):
         return str(error)
     return "taken"
 
+
 def change(session):
     session.get(SyncState, "types").local_hash = "x"
 
+
 def delete_it(session):
     session.delete(session.get(SyncState, "types"))
+
 
 def types():
     told = {}
@@ -43,9 +49,11 @@ def types():
         told["array"] = row(session, "SELECT sync_state_observe_many(:k, :l, NULL) AS n", k=["t1", "t2"], l=["h", None]).n
     with Session.begin() as session:
         told["func"] = type(session.execute(select(func.sync_state_begin("func"))).scalar()).__name__
+    told["parameters of :x::uuid"] = len(text("SELECT :x::uuid").compile().params)
     told["insert"] = refused(lambda session: session.add(SyncState(type_key="new")))
     told["update"] = refused(change)
     told["delete"] = refused(delete_it)
     return told
+
 
 calls = {"sync": sync, "recover": recover, "follow": lambda: follow(3), "types": types}
