@@ -263,7 +263,8 @@ class Scenario:
         equal("sync, by the same process", self.client.call("sync", "article"), Reply("synced"))
         self.check_synced(runs=2, start={"after": 500})
         equal("the content has moved", self.runs()[1].content_moved, True)
-        equal("... so it began at the beginning", self.checkpoints(), [500, 1000, None])
+        equal("... so it began at the beginning",
+              self.db.value("SELECT min(detail::int) <= 3 FROM test.audit WHERE what = 'row'"), True)
 
     def superseded(self) -> None:
         """Another worker takes the key over, while a batch is written."""
