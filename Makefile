@@ -6,6 +6,7 @@
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
+#	make test-docs					what the pages in doc/ have readers copy; needs npm
 #	make test-jcs					hashes of documents against a library from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
@@ -111,6 +112,11 @@ matrix:
 test-upgrade:
 	@script/upgrade $(PAIRS)
 
+DOCS = clients
+test-docs:
+	@PG='$(PG)' script/setup build $(DOCS)
+	@PG='$(PG)' script/sandbox script/suites $(DOCS)
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -159,4 +165,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-jcs coverage soak mutation demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-docs test-jcs coverage soak mutation demo demo-shell bench format format-check
