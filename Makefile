@@ -112,7 +112,7 @@ matrix:
 test-upgrade:
 	@script/upgrade $(PAIRS)
 
-DOCS = clients
+DOCS = clients api monitoring
 test-docs:
 	@PG='$(PG)' script/setup build $(DOCS)
 	@PG='$(PG)' script/sandbox script/suites $(DOCS)
