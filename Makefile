@@ -6,6 +6,7 @@
 #	make test						everything, in throwaway clusters; installs what is missing
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
+#	make test-packages				a Debian package and an archive for PGXN, and what is in them
 #	make test-jcs					hashes of documents against a library from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
@@ -50,7 +51,7 @@ OBJS = \
 EXTENSION = syncstate
 DATA = $(wildcard sql/syncstate--*.sql)
 
-# The control file is the one place that states the version.
+# The library is told the version of the control file.
 SYNCSTATE_VERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" syncstate.control)
 
 PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
@@ -111,6 +112,10 @@ matrix:
 test-upgrade:
 	@script/upgrade $(PAIRS)
 
+test-packages:
+	@PG='$(PG)' script/setup build packages
+	@PG='$(PG)' script/sandbox script/suites packages
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -159,4 +164,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-jcs coverage soak mutation demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-packages test-jcs coverage soak mutation demo demo-shell bench format format-check
