@@ -16,6 +16,7 @@ happens in a database of its own, and in transactions that are rolled back.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import re
 import sys
@@ -275,28 +276,34 @@ def check_readme(newest: Catalogue, first: dict[str, str], headings: dict[str, s
                          "there is none", "it is missing")
 
 
-def main() -> int:
-    verdict = Verdict()
-    with psycopg2.connect(dbname="postgres") as administration:
-        pass
+@contextlib.contextmanager
+def own_database():
+    """A connection to a database that is made for it."""
+    administration = psycopg2.connect(dbname="postgres")
     administration.autocommit = True
     with administration.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
         cursor.execute(f"CREATE DATABASE {DATABASE}")
     connection = psycopg2.connect(dbname=DATABASE)
     try:
-        reference = Page("doc/reference.md")
-        newest, first = first_versions(connection)
-        with connection.cursor() as cursor:
-            headings = check_functions(cursor, reference, newest, first, verdict)
-            check_columns(reference, newest, first, verdict)
-            defaults = check_settings(cursor, reference, verdict)
-        check_readme(newest, first, headings, defaults, reference, verdict)
+        yield connection
     finally:
         connection.close()
         with administration.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {DATABASE}")
         administration.close()
+
+
+def main() -> int:
+    verdict = Verdict()
+    reference = Page("doc/reference.md")
+    with own_database() as connection:
+        newest, first = first_versions(connection)
+        with connection.cursor() as cursor:
+            headings = check_functions(cursor, reference, newest, first, verdict)
+            check_columns(reference, newest, first, verdict)
+            defaults = check_settings(cursor, reference, verdict)
+    check_readme(newest, first, headings, defaults, reference, verdict)
     return verdict.end()
 
 
