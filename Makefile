@@ -7,6 +7,7 @@
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
 #	make test-packages				a Debian package and an archive for PGXN, and what is in them
+#	make test-image					the Dockerfile, carried out in a chroot
 #	make test-jcs					hashes of documents against a library from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
@@ -116,6 +117,9 @@ test-packages:
 	@PG='$(PG)' script/setup build packages
 	@PG='$(PG)' script/sandbox script/suites packages
 
+test-image:
+	@test/packages/image $(PG)
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -164,4 +168,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-packages test-jcs coverage soak mutation demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-packages test-image test-jcs coverage soak mutation demo demo-shell bench format format-check
