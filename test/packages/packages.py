@@ -119,7 +119,7 @@ def debian(work: Path) -> None:
         # Another release of Debian than the one that debian/control was last made on.
         run("deb-control", ["pg_buildext", "updatecontrol"], tree)
     output = run("deb-build", ["dpkg-buildpackage", "-us", "-uc", "-b"], tree,
-                 DEB_BUILD_OPTIONS=f"parallel={os.cpu_count()}")
+                 DEB_BUILD_OPTIONS=f"parallel={os.cpu_count()}", MAKEFLAGS=f"-j{os.cpu_count()}")
     count_tests("deb-build", output, ["regress", "isolation"])
 
     package = f"postgresql-{major()}-syncstate"
