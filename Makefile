@@ -7,6 +7,8 @@
 #	make matrix MAJORS='17 18'		the same on other versions, in chroots; all without MAJORS
 #	make test-upgrade PAIRS=15-17	pg_upgrade and dumps from one version to another; all without PAIRS
 #	make test-docs					what the pages in doc/ have readers copy; needs npm
+#	make test-packages				a Debian package and an archive for PGXN, and what is in them
+#	make test-image					the Dockerfile, carried out in a chroot
 #	make test-jcs					hashes of documents against a library from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
@@ -51,7 +53,7 @@ OBJS = \
 EXTENSION = syncstate
 DATA = $(wildcard sql/syncstate--*.sql)
 
-# The control file is the one place that states the version.
+# The library is told the version of the control file.
 SYNCSTATE_VERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" syncstate.control)
 
 PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
@@ -117,6 +119,13 @@ test-docs:
 	@PG='$(PG)' script/setup build $(DOCS)
 	@PG='$(PG)' script/sandbox script/suites $(DOCS)
 
+test-packages:
+	@PG='$(PG)' script/setup build packages
+	@PG='$(PG)' script/sandbox script/suites packages
+
+test-image:
+	@test/packages/image $(PG)
+
 test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
@@ -165,4 +174,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-docs test-jcs coverage soak mutation demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-docs test-packages test-image test-jcs coverage soak mutation demo demo-shell bench format format-check

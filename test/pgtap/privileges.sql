@@ -1,8 +1,8 @@
 -- The matrix of privileges: which role may call which function, by exact SQLSTATE.
 --
 -- The rule: a function runs with the rights of its caller. So it works for who has what the table
--- under "Permissions" in the README lists for it, and is 42501 for who lacks any of what it reads or
--- writes. "needs" is that: by what a call does, and no more; "may" is the README's row, which must do.
+-- under "Permissions" in the reference lists for it, and is 42501 for who lacks any of what it reads or
+-- writes. "needs" is that: by what a call does, and no more; "may" is the reference's row, which must do.
 -- As grants: S, I, U, D on a table; the schema syncstate: USAGE; OWN: to be its owner.
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -151,11 +151,11 @@ CREATE FUNCTION t.granting(grants text[], but_relation text DEFAULT '', but_priv
 	  FROM t.privileges(grants) p WHERE (p.relation, p.privilege) <> (but_relation, but_privilege) $$;
 
 -- ---------------------------------------------------------------------------------------------
--- 1. What the README lists is enough; who lacks any of what a call needs is refused
+-- 1. What the reference lists is enough; who lacks any of what a call needs is refused
 -- ---------------------------------------------------------------------------------------------
 SELECT is_empty($$ SELECT call, t.outcome(t.granting(may), 'syncstate_test_caller', call) FROM t.call
                     WHERE t.outcome(t.granting(may), 'syncstate_test_caller', call) <> 'ok' $$,
-	'who has what the README lists can call it');
+	'who has what the reference lists can call it');
 SELECT is_empty($$ SELECT call, p.relation, p.privilege, outcome FROM t.call, t.privileges(needs) p,
                           LATERAL t.outcome(t.granting(may, p.relation, p.privilege), 'syncstate_test_caller', call) AS outcome WHERE outcome <> '42501' $$,
 	'who lacks one privilege of those it needs: 42501');
