@@ -250,7 +250,7 @@ async function fetchReport(signal: AbortSignal): Promise<Answer> {
   }
   const body = (await response.json().catch(() => null)) as ErrorBody | null;
   const reason = body?.error?.message ?? `status ${response.status}`;
-  return { problem: { kind: "other", message: `The status cannot be read: ${reason}` } };
+  return { problem: { kind: "other", message: `The status cannot be read: ${reason}.` } };
 }
 
 function backoff(failures: number): number {

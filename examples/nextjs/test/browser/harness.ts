@@ -143,7 +143,7 @@ export async function eventually<T>(probe: () => Promise<T>, expected: T, what: 
 }
 
 export function link(page: Page): Promise<string> {
-  return page.locator(".link").innerText().then((text) => text.replace(/\s+/g, " ").trim());
+  return page.locator(".link").textContent().then((text) => text ?? "");
 }
 
 export function isLive(page: Page): Promise<void> {
