@@ -175,7 +175,7 @@ export interface ChangeEvent {
 }
 
 export type ErrorCode =
-  | "invalid_input" | "not_found" | "held" | "superseded" | "conflict_state"
+  | "invalid_input" | "not_found" | "held" | "superseded" | "precondition"
   | "retry" | "forbidden" | "unavailable" | "internal";
 
 /** The body of every answer that is not 200. */
