@@ -122,7 +122,11 @@ interface DriverCause {
 /** Of Prisma itself: no connection in time, no answer, a transaction that took too long ... */
 const UNAVAILABLE = new Set(["P1001", "P1002", "P1008", "P1011", "P1017", "P2024", "P2028", "P2037"]);
 
-/** Makes a SyncError of what Prisma has thrown; anything else is returned as it is. */
+/** What node-postgres says, without a code, of a connection that is gone or does not come about. */
+const NO_CONNECTION =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded when trying to connect)/;
+
+/** Makes a SyncError of what Prisma or its driver has thrown; anything else is returned as it is. */
 export function toSyncError(error: unknown): unknown {
   if (error instanceof Prisma.PrismaClientKnownRequestError) {
     const driver = (error.meta?.driverAdapterError as { cause?: DriverCause } | undefined)?.cause;
@@ -137,7 +141,10 @@ export function toSyncError(error: unknown): unknown {
     }
     return new SyncError(message, {}, { cause: error });
   }
-  if (error instanceof Prisma.PrismaClientInitializationError) {
+  if (
+    error instanceof Prisma.PrismaClientInitializationError ||
+    (error instanceof Error && NO_CONNECTION.test(error.message))
+  ) {
     return new UnavailableError("the database cannot be reached", {}, { cause: error });
   }
   return error;

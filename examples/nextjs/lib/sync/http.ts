@@ -149,14 +149,15 @@ async function jsonObject(request: Request): Promise<Record<string, unknown>> {
 
 async function bodyText(request: Request): Promise<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
+  const reader = request.body?.getReader();
   let text = "";
   let size = 0;
-  for await (const chunk of (request.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength;
+  for (let chunk = await reader?.read(); chunk && !chunk.done; chunk = await reader?.read()) {
+    size += chunk.value.byteLength;
     if (size > LARGEST_BODY) {
       throw invalid(`the body must be at most ${LARGEST_BODY} bytes long`);
     }
-    text += decoder.decode(chunk, { stream: true });
+    text += decoder.decode(chunk.value, { stream: true });
   }
   return text + decoder.decode();
 }

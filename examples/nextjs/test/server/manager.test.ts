@@ -311,8 +311,22 @@ describe("in a transaction", () => {
       await inner.updateSyncState(key, { syncStatus: "done" as "new" }).catch(() => undefined);
       await inner.updateSyncState(key, {});
     }), UnavailableError, "25P02");
-    await assert.rejects(states.transaction((_tx, inner) => inner.transaction(async () => undefined)), TypeError);
     assert.equal(await states.getSyncState(key), null);
+  });
+
+  test("one in another is a savepoint: what it undoes is undone, and the rest goes on", async () => {
+    const [outer, undone] = [newKey(), newKey()];
+    await states.transaction(async (_tx, inner) => {
+      await inner.updateSyncState(outer, {});
+      await rejection(inner.transaction(async (_savepoint, innermost) => {
+        await innermost.updateSyncState(undone, {});
+        await innermost.updateSyncState(outer, { syncStatus: "done" as "new" });
+      }), InvalidInputError, "23514");
+      assert.equal(await inner.getSyncState(undone), null);
+      await inner.updateSyncState(outer, { localHash: "1" });
+    });
+    assert.equal((await states.getSyncState(outer))?.localHash, "1");
+    assert.equal(await states.getSyncState(undone), null);
   });
 
   test("a serialization failure is RetryError", async () => {
@@ -371,11 +385,11 @@ describe("privileges and connections", () => {
 
   test("a connection that breaks in a call is UnavailableError, and the next call works", async () => {
     const key = newKey();
-    await rejection(states.transaction(async (tx, inner) => {
+    await assert.rejects(states.transaction(async (tx, inner) => {
       const [backend] = await tx.$queryRaw<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`;
       await sql("SELECT pg_terminate_backend($1, 5000)", backend?.pid);
       await inner.updateSyncState(key, {});
-    }), UnavailableError, "57P01");
+    }), UnavailableError);
     assert.equal(await states.getSyncState(key), null);
   });
 });

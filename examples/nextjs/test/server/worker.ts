@@ -14,7 +14,7 @@ import { Disturbed } from "./content";
 
 const [typeKey = "", last = ""] = process.argv.slice(2);
 const states = new SyncStateManager(createPrismaClient());
-const deployment = new DeploymentService(states, { owner: "a worker to be killed", leaseSeconds: 3 });
+const deployment = new DeploymentService(states, { owner: "a worker to be killed", leaseSeconds: 60 });
 
 await deployment.deploy(new Disturbed(new Entries(typeKey, { batchSize: 2 }), {
   after: async (batch) => {

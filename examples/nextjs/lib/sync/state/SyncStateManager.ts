@@ -63,15 +63,12 @@ export class SyncStateManager {
     return new SyncStateManager(tx);
   }
 
-  /** `$transaction`, whose work gets these calls too. */
+  /** `$transaction`, whose work gets these calls too.  In a transaction it is a savepoint. */
   async transaction<T>(
     work: (tx: Prisma.TransactionClient, states: SyncStateManager) => Promise<T>,
     options?: TransactionOptions,
   ): Promise<T> {
-    if (!("$transaction" in this.#db)) {
-      throw new TypeError("this is a part of a transaction already");
-    }
-    const written = new Set<string>();
+    const written = this.#written ?? new Set<string>();
     try {
       return await this.#db.$transaction((tx) => work(tx, new SyncStateManager(tx, undefined, written)), options);
     } catch (error) {
