@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 
-import { LARGEST_BODY } from "@/lib/sync/http";
+import { RetryError, SyncError, UnavailableError } from "@/lib/sync/errors";
+import { errorResponse, LARGEST_BODY } from "@/lib/sync/http";
 import type { ErrorBody, OverviewRow, SyncState, SyncStatusReport } from "@/lib/sync/types";
 
 import { baseUrl, endLease, newKey, sql, states, until } from "./setup";
@@ -217,6 +218,24 @@ describe("GET /api/v1/sync/status", () => {
       grown(({ running }) => running), grown(({ byStatus }) => byStatus.in_sync), grown(({ byStatus }) => byStatus.conflict),
       grown(({ byStatus }) => byStatus.syncing), grown(({ byStatus }) => byStatus.unknown),
     ], [6, 1, 2, 1, 1, 1, 3, 1]);
+  });
+});
+
+describe("errors that are not the caller's", () => {
+  test("an unexpected one is 500, goes to the log, and tells nothing of what is inside", async (t) => {
+    const log = t.mock.method(console, "error", () => undefined);
+    for (const error of [new Error("secret"), new SyncError("relation \"secret\" does not exist", { sqlState: "42P01" })]) {
+      const answer = await body<ErrorBody>(errorResponse(error), 500);
+      assert.deepEqual(answer, { error: { code: "internal", message: "internal error" } });
+    }
+    assert.equal(log.mock.callCount(), 2);
+  });
+
+  test("one that passes is 503, and says when to come again", () => {
+    for (const error of [new RetryError("deadlock detected"), new UnavailableError("the database cannot be reached")]) {
+      const { status, headers } = errorResponse(error);
+      assert.deepEqual([status, headers.get("Retry-After")], [503, "1"]);
+    }
   });
 });
 
