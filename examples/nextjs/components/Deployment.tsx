@@ -14,7 +14,7 @@ import type { Link, Problem, View } from "./statusFeed";
 import { StatusTable } from "./StatusTable";
 import { Summary } from "./Summary";
 import { useDatabaseTime, useStatus } from "./useStatus";
-import { ago, countsAs, dateAndTime, needsAttention, plural, type Shown, WORD } from "./words";
+import { ago, briefly, countsAs, needsAttention, plural, type Shown, WORD } from "./words";
 
 interface DeploymentProps {
   /** What the server has read; null if it could not. */
@@ -72,12 +72,12 @@ function AsOf({ view: { report, problem }, now }: { view: View; now: number }) {
     return <p className="as-of" />;
   }
   const { generatedAt, types } = report;
-  const at = <time dateTime={generatedAt}>{dateAndTime(generatedAt)}</time>;
+  const at = <time dateTime={generatedAt}>{briefly(generatedAt, now)}</time>;
 
   return problem === null ? (
-    <p className="as-of">{plural(types.length, "content type")} as of {at}</p>
+    <p className="as-of"><span>{plural(types.length, "content type")} as of {at}</span></p>
   ) : (
-    <p className="as-of" data-stale="true"><Icon name="old" />Old: as of {at}, {ago(generatedAt, now)}</p>
+    <p className="as-of" data-stale="true"><Icon name="old" /><span>Old: as of {at}, {ago(generatedAt, now)}</span></p>
   );
 }
 

@@ -15,7 +15,7 @@ export function ProgressBar({ row }: { row: OverviewRow }) {
   if (!running && step === null) {
     return null;
   }
-  const reached = step === null ? (running ? "no figures" : "") : `${number(step)}${total === null ? "" : ` of ${number(total)}`}`;
+  const reached = step === null ? (running ? "under way" : "") : `${number(step)}${total === null ? "" : ` of ${number(total)}`}`;
   const where = running ? reached : `stopped at ${reached}`;
   const share = percent === null ? null : Math.min(100, Math.max(0, percent));
 
@@ -33,7 +33,7 @@ export function ProgressBar({ row }: { row: OverviewRow }) {
         <div className="fill" style={{ transform: `scaleX(${(share ?? 100) / 100})` }} data-known={share !== null} />
       </div>
       <span className="percent">{percent === null ? "" : `${number(percent)} %`}</span>
-      <span className="note">{[where, owner].filter(Boolean).join(" · ")}</span>
+      <span className="note">{[reached, owner].filter(Boolean).join(" · ")}</span>
     </div>
   );
 }

@@ -8,7 +8,7 @@
 import type { OverviewRow } from "../lib/sync/types";
 import { Icon } from "./Icon";
 import { ProgressBar } from "./ProgressBar";
-import { ago, briefly, dateAndTime, inConflict, needsAttention, nextStep, shownAs, WORD } from "./words";
+import { ago, briefly, dateAndMinute, inConflict, needsAttention, nextStep, shownAs, WORD } from "./words";
 
 interface TableProps {
   rows: readonly OverviewRow[];
@@ -78,7 +78,7 @@ function Row({ row, changes, now }: RowProps) {
         ) : (
           <time dateTime={row.lastSyncAt}>
             {ago(row.lastSyncAt, now)}
-            <span className="note">{dateAndTime(row.lastSyncAt)}</span>
+            <span className="note">{dateAndMinute(row.lastSyncAt)}</span>
           </time>
         )}
       </td>

@@ -122,6 +122,11 @@ export function dateAndTime(at: Instant): string {
   return `${at.slice(0, 10)} ${timeOfDay(at)}`;
 }
 
+/** `2026-11-22 11:18 UTC` */
+export function dateAndMinute(at: Instant): string {
+  return `${at.slice(0, 10)} ${at.slice(11, 16)} UTC`;
+}
+
 /** `11:18:44 UTC` */
 export function timeOfDay(at: Instant): string {
   return `${at.slice(11, 19)} UTC`;

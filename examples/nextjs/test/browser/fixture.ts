@@ -95,5 +95,5 @@ export const WORDS: Readonly<Record<string, { status: string[]; step: string; pr
   redirect: { status: ["New"], step: "First push: only here", progress: null },
   snippet: { status: ["No status"], step: "Nothing yet: on neither side", progress: null },
   tag: { status: ["Failed", "Conflict"], step: "Decide: edited on both sides", progress: null },
-  translation: { status: ["Syncing"], step: "Pull: edited there", progress: "no figures" },
+  translation: { status: ["Syncing"], step: "Pull: edited there", progress: "under way" },
 };

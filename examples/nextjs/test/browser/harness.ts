@@ -3,7 +3,7 @@
  * what is seen on the page, and waiting for it.
  *
  *	BASE_URL		where the application answers
- *	PGHOST ...		its database, by a superuser
+ *	DATABASE_URL	its database, by its owner, who is no superuser
  *	CHROMIUM		the browser, if it is not Debian's
  *
  * Nothing waits for a time.  `eventually` looks until the page shows what it is to
@@ -37,15 +37,14 @@ export class Database {
   private constructor(private readonly client: pg.Client) {}
 
   /** A session that tells of all that it writes, as the application's own do. */
-  static async connect(database?: string): Promise<Database> {
-    const client = new pg.Client({ application_name: "browser test", ...(database && { database }) });
+  static async connect(): Promise<Database> {
+    const url = process.env["DATABASE_URL"];
+    const client = new pg.Client({ ...(url && { connectionString: url }), application_name: "browser test" });
 
     await client.connect();
     const session = new Database(client);
-    if (!database) {
-      await session.rows("SELECT sync_state_version()");
-      await session.rows("SET syncstate.notify = 'all'");
-    }
+    await session.rows("SELECT sync_state_version()");
+    await session.rows("SET syncstate.notify = 'all'");
     return session;
   }
 

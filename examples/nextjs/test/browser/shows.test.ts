@@ -56,8 +56,8 @@ test("who runs it, until when, and since when it is interrupted", async () => {
     assert.equal(article?.percent, "62.5 %");
     assert.match(media?.note ?? "", /^lease ended /);
     assert.ok(media?.note.endsWith(`${await lease("media")} UTC`), media?.note);
-    assert.equal(media?.run, "stopped at 18,230 of 41,006 · deploy-2");
-    assert.equal(translation?.run, "no figures · deploy-1");
+    assert.equal(media?.run, "18,230 of 41,006 · deploy-2");
+    assert.equal(translation?.run, "under way · deploy-1");
     assert.equal(product?.note, "the next run goes on there");
     assert.equal(tag?.note, "the next run decides anew");
   });
@@ -109,7 +109,7 @@ test("a run: each checkpoint at once, in sync at its end", async () => {
     await editedHere(db, "article");
     await status(page, "article", "Modified");
     const run = await begin(db, "article", "worker 7");
-    await shows(page, "article", { status: ["Syncing"], progress: "no figures", run: "no figures · worker 7" });
+    await shows(page, "article", { status: ["Syncing"], progress: "under way", run: "under way · worker 7" });
     for (const step of [100, 200, 399]) {
       await checkpoint(db, "article", run, { step, total: 400 });
       await shows(page, "article", {
@@ -137,7 +137,7 @@ test("a bar stays a bar, whatever the checkpoint says", async () => {
       [{ step: -1, total: 4 }, "-1 of 4, -25 %", "0"],
       [{ step: 3, total: 0 }, "3 of 0", null],
       [{ step: 3 }, "3", null],
-      [{ step: "three", total: null }, "no figures", null],
+      [{ step: "three", total: null }, "under way", null],
     ] as const) {
       await checkpoint(db, "article", run, progress);
       await shows(page, "article", { progress: text });

@@ -2,8 +2,8 @@
  * What the page does when the ways to its knowledge break: the stream of events,
  * the application's LISTEN, the database, the application itself.
  *
- * The database is made unreachable as an administrator does it: no connections
- * allowed, and those that there are, ended.  The test's own stays.
+ * The database is out of reach when it allows no connections any more, which holds
+ * for all but superusers, and those that there are have been ended, but the test's own.
  */
 import assert from "node:assert/strict";
 import { connect, createServer, type Server, type Socket } from "node:net";
@@ -35,7 +35,7 @@ beforeEach(async () => {
 });
 
 function allowConnections(allowed: boolean): Promise<unknown> {
-  return db.rows(`ALTER DATABASE ${name} ALLOW_CONNECTIONS ${allowed}`);
+  return db.rows(`ALTER DATABASE ${name} CONNECTION LIMIT ${allowed ? -1 : 0}`);
 }
 
 /** Ends sessions of the application; tells when, by the database's clock. */
