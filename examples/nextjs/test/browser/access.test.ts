@@ -122,9 +122,10 @@ test("on a phone: nothing beyond its edges, nothing too small for a finger", asy
   const long = "k".repeat(512);
 
   await db.rows("SELECT sync_state_begin($1, owner => repeat('o', 200))", [long]);
-  for (const width of [360, 320]) {
-    await withLivePage(browser, async (page) => {
-      await shows(page, long, { status: ["Syncing"] });
+  await withLivePage(browser, async (page) => {
+    await shows(page, long, { status: ["Syncing"] });
+    for (const width of [360, 320]) {
+      await page.setViewportSize({ width, height: 740 });
       const beyond = await page.evaluate(() => ({
         page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
         parts: [...document.querySelectorAll("header *, main *")]
@@ -137,14 +138,15 @@ test("on a phone: nothing beyond its edges, nothing too small for a finger", asy
         const box = await button.boundingBox();
         assert.ok(box && box.height >= 40 && box.width >= 40, await button.innerText());
       }
-    }, { ...PHONE, viewport: { width, height: 740 } });
-  }
+    }
+  }, PHONE);
   await db.rows("SELECT sync_state_forget($1, force => true)", [long]);
 });
 
 test("between phone and desktop, and enlarged, there is no sideways scrolling either", async () => {
-  for (const width of [480, 640, 767, 768, 900, 1280, 2560]) {
-    await withLivePage(browser, async (page) => {
+  await withLivePage(browser, async (page) => {
+    for (const width of [480, 640, 767, 768, 900, 1280, 2560]) {
+      await page.setViewportSize({ width, height: 800 });
       assert.equal(await page.evaluate(() =>
         document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, `${width} pixels`);
       const cut = await page.locator(".badge, .what, .percent, .summary button, thead th").evaluateAll((parts) =>
@@ -155,8 +157,8 @@ test("between phone and desktop, and enlarged, there is no sideways scrolling ei
         cells.filter((cell) => [...cell.querySelectorAll("*")].some((part) =>
           part.getBoundingClientRect().right > cell.getBoundingClientRect().right + 8)).map((cell) => cell.textContent));
       assert.deepEqual(overlap, [], `${width} pixels`);
-    }, { viewport: { width, height: 800 } });
-  }
+    }
+  });
 });
 
 function tooFaint(found: Contrast[]): Contrast[] {
@@ -181,21 +183,23 @@ for (const colorScheme of ["light", "dark"] as const) {
 }
 
 test("light and dark are not the same", async () => {
-  const grounds = await Promise.all((["light", "dark"] as const).map(async (colorScheme) => {
-    const { page, close } = await open(browser, { colorScheme });
-    const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
-    await close();
-    return ground;
-  }));
+  await withLivePage(browser, async (page) => {
+    const grounds = new Set<string>();
 
-  assert.equal(new Set(grounds).size, 2);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      grounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+    }
+    assert.equal(grounds.size, 2);
+  });
 });
 
 test("who does not want motion gets none", async () => {
-  for (const [reducedMotion, moving] of [["reduce", false], ["no-preference", true]] as const) {
-    await withLivePage(browser, async (page) => {
+  await withLivePage(browser, async (page) => {
+    for (const [reducedMotion, moving] of [["reduce", false], ["no-preference", true]] as const) {
+      await page.emulateMedia({ reducedMotion });
       const duration = await page.locator(".fill").first().evaluate((fill) => getComputedStyle(fill).transitionDuration);
       assert.equal(duration !== "0s", moving, reducedMotion);
-    }, { reducedMotion });
-  }
+    }
+  });
 });

@@ -201,6 +201,17 @@ export function announced(page: Page): Promise<string> {
   return page.getByRole("status").textContent().then((text) => text ?? "");
 }
 
+/**
+ * Refreshes.  What is shown then was read after this call, and no other reading is
+ * under way: what nobody tells the page after that, it does not know for half a minute.
+ */
+export async function refresh(page: Page): Promise<void> {
+  const button = page.getByRole("button", { name: "Refresh" });
+
+  await button.click();
+  await eventually(() => button.getAttribute("aria-disabled"), "false", "the page has been refreshed");
+}
+
 /** When what is shown was read, in milliseconds. */
 export async function readAt(page: Page): Promise<number> {
   return Date.parse((await page.locator(".as-of time").getAttribute("datetime")) ?? "");

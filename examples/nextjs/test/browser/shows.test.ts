@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { begin, checkpoint, editedHere, editedThere, everyStatus, WORDS } from "./fixture";
-import { announced, Database, eventually, launch, open, readAt, seen, shows, status, withLivePage } from "./harness";
+import { announced, Database, eventually, launch, open, readAt, refresh, seen, shows, status, withLivePage } from "./harness";
 
 let browser: Browser;
 let db: Database;
@@ -82,25 +82,26 @@ test("the first answer has it all, before a script has run", async () => {
   await close();
 });
 
-test("before and after a refresh, of which nobody was told", async () => {
+test("before and after a refresh, of which nobody was told", async (t) => {
   const silent = await Database.connect();
 
+  t.after(() => silent.end());
   await silent.rows("SET syncstate.notify = 'none'");
   await inSync("article");
   await withLivePage(browser, async (page) => {
+    await refresh(page);
     await status(page, "article", "In sync");
     await silent.rows("SELECT sync_state_observe('article', 'h2')");
     assert.deepEqual((await seen(page))["article"]?.status, ["In sync"]);
 
-    await page.getByRole("button", { name: "Refresh" }).click();
+    await refresh(page);
     await shows(page, "article", { status: ["Modified"], step: "Push: edited here" });
     assert.match(await announced(page), /^Refreshed, as of \d\d:\d\d:\d\d UTC\. article: modified$/);
 
-    await page.getByRole("button", { name: "Refresh" }).click();
+    await refresh(page);
     await eventually(async () => (await announced(page)).replace(/\d\d:\d\d:\d\d/, "…"),
       "Refreshed, as of … UTC. Nothing has changed.", "the second refresh");
   });
-  await silent.end();
 });
 
 test("a run: each checkpoint at once, in sync at its end", async () => {
