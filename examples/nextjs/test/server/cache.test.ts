@@ -440,7 +440,7 @@ describe("cache and a lost connection", () => {
     here.listener.on("lost", lost.resolve);
     // All listeners of this database, the running application's too.
     await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-               WHERE datname = current_database() AND query LIKE 'LISTEN syncstate%' OR application_name LIKE '%listener'`);
+               WHERE datname = current_database() AND application_name = 'syncstate example: listener'`);
     await lost.promise;
     await sql("SELECT sync_state_update($1, '{\"local_hash\": \"2\"}')", key);
     assert.equal((await here.cached.getSyncState(key))?.localHash, "2");

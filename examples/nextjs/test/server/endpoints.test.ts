@@ -18,7 +18,9 @@ async function get<Body>(url: string, status = 200): Promise<Body> {
   return body(await fetch(url), status);
 }
 
-async function post<Body>(content: unknown, status = 200, headers: HeadersInit = { "Content-Type": "application/json" }): Promise<Body> {
+async function post<Body>(
+  content: unknown, status = 200, headers: HeadersInit = { "Content-Type": "application/json" },
+): Promise<Body> {
   const text = typeof content === "string" ? content : JSON.stringify(content);
   return body(await fetch(STATE, { method: "POST", headers, body: text }), status);
 }
@@ -69,7 +71,10 @@ describe("GET /api/v1/sync/state", () => {
         await get(stateUrl(key));
       }
       await sql("SELECT sync_state_update($1, jsonb_build_object('local_hash', $2::text))", key, String(i));
-      await until("the change is seen", async () => (await get<{ state: SyncState }>(stateUrl(key))).state.localHash === String(i), 2_000);
+      await until("the change is seen", async () => {
+        const { state } = await get<{ state: SyncState }>(stateUrl(key));
+        return state.localHash === String(i);
+      });
     }
   });
 });
@@ -212,7 +217,8 @@ describe("GET /api/v1/sync/status", () => {
     });
     assert.deepEqual(row("unknown"), { ...nothing, typeKey: `${prefix}unknown`, syncStatus: null, step: 1e300 });
 
-    const grown = (count: (summary: SyncStatusReport["summary"]) => number | undefined) => (count(summary) ?? 0) - (count(before) ?? 0);
+    const grown = (count: (summary: SyncStatusReport["summary"]) => number | undefined) =>
+      (count(summary) ?? 0) - (count(before) ?? 0);
     assert.deepEqual([
       grown(({ total }) => total), grown(({ conflicts }) => conflicts), grown(({ interrupted }) => interrupted),
       grown(({ running }) => running), grown(({ byStatus }) => byStatus.in_sync), grown(({ byStatus }) => byStatus.conflict),
@@ -312,7 +318,7 @@ describe("GET /api/v1/sync/events", () => {
       [() => post({ typeKey, localHash: "1", syncStatus: "new" }), "new"],
       [() => sql("UPDATE syncstate.sync_state SET sync_status = 'modified' WHERE type_key = $1", typeKey), "modified"],
       [() => states.beginSync(typeKey), "syncing"],
-      [() => sql(`SELECT sync_state_checkpoint($1, (SELECT run_id FROM syncstate.sync_state WHERE type_key = $1), '{"step": 1}')`, typeKey), "syncing"],
+      [() => sql(`SELECT sync_state_checkpoint(type_key, run_id, '{"step": 1}') FROM sync_state_get($1)`, typeKey), "syncing"],
       [() => sql("SELECT sync_state_forget($1, true)", typeKey), null],
     ];
     for (const [n, [step, syncStatus]] of steps.entries()) {
@@ -351,7 +357,8 @@ describe("GET /api/v1/sync/events", () => {
     const reader = await EventReader.open();
     await reader.wait("ready", ({ event }) => event === "ready");
     const seen = reader.events.length;
-    await sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'syncstate example: listener'");
+    await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'syncstate example: listener'`);
     await reader.wait("ready again", (event) => reader.events.indexOf(event) > seen && event.event === "ready");
     assert.deepEqual(reader.events.slice(seen).map(({ event }) => event).filter((event) => event !== "change"), ["lost", "ready"]);
     assert.ok(!reader.ended);

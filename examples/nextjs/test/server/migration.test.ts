@@ -18,8 +18,9 @@ test("the extension is there, owned by who applied the migration, who is no supe
 });
 
 test("every session of the database notifies, one without the application's options too", async () => {
-  const [row] = await sql<{ settings: string[] }>(
-    "SELECT setconfig AS settings FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database() AND setrole = 0");
+  const [row] = await sql<{ settings: string[] }>(`
+    SELECT setconfig AS settings FROM pg_db_role_setting JOIN pg_database d ON d.oid = setdatabase
+    WHERE datname = current_database() AND setrole = 0`);
   assert.deepEqual(row?.settings, ["syncstate.notify=all"]);
 });
 

@@ -16,11 +16,18 @@ function upsert(typeKey: string, fields: Fields) {
   return prisma.syncState.upsert({ where: { typeKey }, create: { typeKey, ...fields }, update: fields });
 }
 
+interface Bookkeeping {
+  changed_xid: string;
+  run_id: string | null;
+  lease_expires_at: Date | null;
+  last_synced_remote_hash: string | null;
+}
+
 /** The columns that the model does not have. */
-async function bookkeeping(typeKey: string) {
-  const [row] = await sql<{ changed_xid: string; run_id: string | null; lease_expires_at: Date | null; last_synced_remote_hash: string | null }>(
-    "SELECT changed_xid::text, run_id, lease_expires_at, last_synced_remote_hash FROM syncstate.sync_state WHERE type_key = $1",
-    typeKey);
+async function bookkeeping(typeKey: string): Promise<Bookkeeping> {
+  const [row] = await sql<Bookkeeping>(`
+    SELECT changed_xid::text, run_id, lease_expires_at, last_synced_remote_hash
+    FROM syncstate.sync_state WHERE type_key = $1`, typeKey);
   return row ?? assert.fail(`${typeKey} is unknown`);
 }
 
@@ -48,8 +55,8 @@ test("the model has the ten columns, as text, times and JSON", async () => {
   assert.ok(createdAt instanceof Date && updatedAt instanceof Date);
   assert.ok(Math.abs(Date.now() - createdAt.getTime()) < 60_000);
   assert.deepEqual(await prisma.syncState.findUnique({ where: { typeKey } }), { typeKey, createdAt, updatedAt, ...fields });
-  const { deleted } = { deleted: await prisma.syncState.delete({ where: { typeKey } }) };
-  assert.equal(deleted.typeKey, typeKey);
+  await prisma.syncState.delete({ where: { typeKey } });
+  assert.equal(await prisma.syncState.findUnique({ where: { typeKey } }), null);
   assert.equal((await sql("SELECT FROM syncstate.sync_tombstone WHERE type_key = $1", typeKey)).length, 1);
 });
 
