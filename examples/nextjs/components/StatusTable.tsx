@@ -2,8 +2,8 @@
  * The content types, one a row, in the order of their keys: a row stays where it
  * is whatever becomes of it.
  *
- * On a phone the rows are laid out as cards.  A table that is not displayed as one
- * is none for a screen reader either, unless the roles are written out, as here.
+ * On a phone the rows are laid out as cards.  Some browsers take a table that is not
+ * displayed as one for none, unless the roles are written out, as here.
  */
 import type { OverviewRow } from "../lib/sync/types";
 import { Icon } from "./Icon";

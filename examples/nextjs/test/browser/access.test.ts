@@ -103,6 +103,30 @@ test("a screen reader finds the page's parts by role and name, on a phone too", 
   }
 });
 
+/** How often each role occurs in the tree that the browser itself hands to a screen reader. */
+async function roles(page: Page): Promise<Record<string, number>> {
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send("Accessibility.getFullAXTree");
+  const counts: Record<string, number> = {};
+
+  for (const { ignored, role } of nodes) {
+    const name = String(role?.value);
+    counts[name] = (counts[name] ?? 0) + (ignored ? 0 : 1);
+  }
+  return counts;
+}
+
+test("the table is one for the browser too, even where it is laid out as cards", async () => {
+  for (const options of [{}, PHONE]) {
+    await withLivePage(browser, async (page) => {
+      const { table, row, columnheader, rowheader, cell, progressbar } = await roles(page);
+
+      assert.deepEqual({ table, row, columnheader, rowheader, cell, progressbar },
+        { table: 1, row: 13, columnheader: 5, rowheader: 12, cell: 48, progressbar: 4 });
+    }, options);
+  }
+});
+
 test("each state has a word and a picture of its own: colours may be missing", async () => {
   await withLivePage(browser, async (page) => {
     const badges = await page.locator("tbody .badge").evaluateAll((all) =>
