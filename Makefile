@@ -10,6 +10,7 @@
 #	make test-packages				a Debian package and an archive for PGXN, and what is in them
 #	make test-image					the Dockerfile, carried out in a chroot
 #	make test-jcs					hashes of documents against a library from npm
+#	make test-example				the example application, in a browser too; packages from npm
 #	make coverage					what of the C the tests execute; pages in coverage/
 #	make soak PARTS=feed			long tests, and checks of memory; without PARTS, all
 #	make mutation MUTANTS=feed	mistakes made on purpose, and which tests notice; without MUTANTS, all
@@ -130,6 +131,12 @@ test-jcs:
 	@PG='$(PG)' script/setup build jcs
 	@PG='$(PG)' script/sandbox test/jcs/run
 
+# SCREENSHOT=1 replaces the picture of its page.
+test-example:
+	@PG='$(PG)' script/setup build example
+	@npm_config_cache="$$(script/npm-cache)" PG='$(PG)' \
+		script/sandbox $(if $(SCREENSHOT),-k doc/deployment-page.png) script/suites example
+
 # SUITES='pgtap lint' counts what these execute, and checks nothing.
 coverage:
 	@PG='$(PG)' script/setup build test coverage
@@ -174,4 +181,4 @@ format-check:
 	@script/setup format
 	@script/format --check $(wildcard src/*.c src/*.h test/model/*.c)
 
-.PHONY: test matrix test-upgrade test-docs test-packages test-image test-jcs coverage soak mutation demo demo-shell bench format format-check
+.PHONY: test matrix test-upgrade test-docs test-packages test-image test-jcs test-example coverage soak mutation demo demo-shell bench format format-check
