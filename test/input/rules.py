@@ -373,6 +373,8 @@ class Rules:
                 errors |= {"22023"}
             elif side.columns is None:
                 errors |= {"22023", "ok"}
+                if a["row_base"] and a["key_columns"] is None:
+                    errors |= {"55000"}     # it may have no key
             elif any(not side.columns.get(name.decode("latin-1")) for name in named):
                 errors |= {"22023"}
             elif not side.readable:
