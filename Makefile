@@ -118,7 +118,7 @@ test-upgrade:
 DOCS = clients api monitoring
 test-docs:
 	@PG='$(PG)' script/setup build $(DOCS)
-	@PG='$(PG)' script/sandbox script/suites $(DOCS)
+	@npm_config_cache="$$(script/npm-cache)" PG='$(PG)' script/sandbox script/suites $(DOCS)
 
 test-packages:
 	@PG='$(PG)' script/setup build packages
