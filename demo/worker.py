@@ -41,6 +41,12 @@ HERE, THERE = "public", "remote"
 class ContentMoved(Exception):
     """The sides differ after a copy: somebody has edited in the meantime."""
 
+    def __init__(self, source_edited):
+        super().__init__("the content was edited while it was copied")
+        # The side that is read: all has to be copied once more.  If it was the
+        # other one, the key has to be decided anew: no checkpoint.
+        self.ending = "sync_state_fail" if source_edited else "sync_state_rollback"
+
 
 class Worker:
     def __init__(self, owner="worker", lease="1 min", batch=500):
@@ -143,15 +149,13 @@ class Worker:
         type_key = run.type_key
         try:
             self.copy(run, direction)
-            self.mark(run)
+            self.mark(run, direction)
         except psycopg2.errors.ObjectNotInPrerequisiteState as error:    # 55000
             print(f" stopped: {error.diag.message_primary}", flush=True)
             return False
         except ContentMoved as error:
-            # The next pass has to look at all rows again: no checkpoint.
             with self.connection:
-                self.row("SELECT sync_state_rollback(%s, %s, %s)",
-                         type_key, run.run_id, str(error))
+                self.row(f"SELECT {error.ending}(%s, %s, %s)", type_key, run.run_id, str(error))
             print(f" given up: {error}", flush=True)
             return False
         except psycopg2.Error as error:
@@ -216,11 +220,11 @@ class Worker:
                 """.format(**names), bounds * 2)
         return end.code if end else None
 
-    def mark(self, run):
+    def mark(self, run, direction):
         with self.connection:
             ours, theirs = self.hashes(run.type_key)
             if ours != theirs:
-                raise ContentMoved("the content was edited while it was copied")
+                raise ContentMoved(ours != run.local_hash if direction == "push" else theirs != run.remote_hash)
             self.row("SELECT sync_state_mark_synced(%s, %s, %s, %s)",
                      run.type_key, ours, theirs, run.run_id)
         print(" done", flush=True)
