@@ -9,10 +9,12 @@ this copy of the tree, built, installed beside the running server and handed to
 the tests that concern it, until one fails.  What a test lets pass that should not
 be, no test of the project would notice.
 
-Before any mutant, all of those tests must pass without one.  And a test that
-fails with a mutant is run again without it: only if it passes then, the mutant
-was the reason and counts as caught, be it by a wrong answer, by a crash or by
-never coming to an end.
+A test must have passed without a mutant before it is run with one.  And a test
+that fails with a mutant is run again without it: only if it passes then, the
+mutant was the reason and counts as caught, be it by a wrong answer, by a crash or
+by never coming to an end.  A file of pgTAP is broken off at its first failure;
+being of one session, where nothing is left to chance, it is run again once in the
+end, for all that it has caught.
 
 A file of mutants is an area; the format:
 
@@ -29,7 +31,10 @@ which is an error, whatever was asked for; --check looks for just that, and need
 no server.
 
 Kinds: regress, isolation, pgtap, tap (names as the files are called, with * and
-?), model (name:argument...), lint.
+?), model (name:argument...), input (argument:argument...), lint.
+
+Most mutants are caught by one test of many: --after takes what earlier runs have
+printed, and each test that caught a mutant then is the first that it gets now.
 
 script/sandbox gives the server.  The last line is
 "mutants: N caught, N survived, N survive for a reason".  Exits with 0 if at least
@@ -175,7 +180,9 @@ class Tree:
                               stdout=subprocess.PIPE).stdout.strip()
 
     def build(self, mutant):
-        """Only what the mutant's file is part of is compiled."""
+        """Only what the mutant's file is part of is compiled; once made, it stays until restored."""
+        if self.changed:
+            return
         path = os.path.join(ROOT, mutant.file)
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -231,7 +238,7 @@ def make_database():
 def clear_up():
     """What a test that broke off has left in the cluster, for the next one to trip over."""
     wait_for_server()
-    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    psql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
          " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
     left = psql("SELECT database || ' ' || gid FROM pg_prepared_xacts")
     for line in left.stdout.splitlines():
@@ -282,6 +289,8 @@ def command(kind, names):
     if kind == "model":
         name, *arguments = names[0].split(":")
         return ["test/model/%s.py" % name] + [part for argument in arguments for part in argument.split("=")]
+    if kind == "input":
+        return ["test/input/input.py"] + [part for argument in names[0].split(":") for part in argument.split("=")]
     if kind == "lint":
         return ["test/lint/scripts.py"]
     raise Stale("there is no kind of test %s" % kind)
@@ -297,6 +306,11 @@ def what_failed(output):
     return ""
 
 
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 class Unit:
     """What is run at once: a file of pgTAP, or all that is named of another runner."""
 
@@ -304,28 +318,40 @@ class Unit:
         self.kind, self.names = kind, names
         self.label = "%s %s" % (kind, " ".join(names))
         self.normal = None
+        self.caught = []            # mutants, since it was last run without one
+
+    def learn(self):
+        """Does it pass without a mutant, and how long does that take?"""
+        good, how = self.run()
+        if not good:
+            raise Stale("without a mutant, %s fails: %s" % (self.label, how))
+        self.normal = self.last
+        self.caught = []
 
     def run(self):
         """(passed, how it failed)"""
         limit = LONGEST * 3 if self.normal is None else min(GRACE + SLOWER * self.normal, max(LONGEST, 2 * self.normal))
         environment = dict(os.environ, PGOPTIONS="-c client_min_messages=warning") if self.kind == "pgtap" else None
         start = time.monotonic()
-        with subprocess.Popen(command(self.kind, self.names), cwd=ROOT, env=environment, text=True, errors="replace",
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
-            try:
-                output, _ = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
-                end_what_hangs(process)
-                return False, HANGS
+        log = os.path.join(os.environ["SYNCSTATE_LOG"], "last")
+        with open(log, "w", encoding="utf-8") as output, \
+                subprocess.Popen(command(self.kind, self.names), cwd=ROOT, env=environment,
+                                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True) as process:
+            while process.poll() is None:
+                if time.monotonic() > start + limit:
+                    end_what_hangs(process)
+                    return False, HANGS
+                if self.kind == "pgtap" and "# Failed test" in read(log):
+                    os.killpg(process.pid, signal.SIGTERM)
+                    break
+                time.sleep(0.05)
         if process.returncode == 0:
             self.last = time.monotonic() - start
             return True, ""
         if psql("SELECT 1").returncode != 0:
             wait_for_server()
             return False, CRASHES
-        with open(os.path.join(os.environ["SYNCSTATE_LOG"], "failed"), "w", encoding="utf-8") as log:
-            log.write(output)
-        return False, what_failed(output)
+        return False, what_failed(read(log))
 
 
 class Units:
@@ -338,33 +364,20 @@ class Units:
         result = []
         for kind in dict.fromkeys(kind for kind, _ in tests):
             names = [name for k, name in tests if k == kind]
-            groups = [[name] for name in names] if kind in ("pgtap", "model", "tap", "lint") else [names]
+            groups = [names] if kind in ("regress", "isolation") else [[name] for name in names]
             for group in groups:
                 result.append(self.units.setdefault((kind, *group), Unit(kind, group)))
         return result
-
-    def baseline(self, mutants):
-        """All that will be used passes without a mutant; how long does it take?"""
-        passed = True
-        for unit in dict.fromkeys(u for m in mutants for u in self.of(m.tests)):
-            good, how = unit.run()
-            if not good:
-                print("without a mutant, %s fails: %s" % (unit.label, how), flush=True)
-                passed = False
-            else:
-                unit.normal = unit.last
-        for mutant in mutants if passed else []:
-            together = sum(u.normal for u in self.of(mutant.tests))
-            if together > LONGEST:
-                print("the tests of %s take %.0f s together" % (mutant.name, together), flush=True)
-        return passed
 
 
 def catch(mutant, tree, units):
     """Which unit notices, and how; None: none."""
     try:
-        tree.build(mutant)
         for unit in units:
+            if unit.normal is None:
+                tree.restore()
+                unit.learn()
+            tree.build(mutant)
             good, how = unit.run()
             if good:
                 continue
@@ -372,13 +385,32 @@ def catch(mutant, tree, units):
             clear_up()
             if how in (HANGS, CRASHES):
                 make_database()
-            again, _ = unit.run()
-            if not again:
-                raise Stale("%s fails without the mutant %s, too" % (unit.label, mutant.name))
+            unit.caught.append(mutant)
+            if unit.kind != "pgtap" or how in (HANGS, CRASHES):
+                unit.learn()
             return unit.label if unit.kind != "isolation" else "isolation", how
+        together = sum(unit.normal for unit in units)
+        if together > LONGEST:
+            print("          the tests of %s take %.0f s together" % (mutant.name, together), flush=True)
         return None
     finally:
         tree.restore()
+
+
+def read_reports(paths):
+    """What caught each mutant in earlier runs."""
+    caught = {}
+    for path in paths:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                found = re.match(r"caught +(\S+) +\S+ s  (isolation|[^:]+(?::-[^ ]*)?): ", line)
+                if found:
+                    caught[found.group(1)] = found.group(2)
+    return caught
+
+
+def likeliest_first(units, label):
+    return sorted(units, key=lambda unit: label not in (unit.label, unit.kind))
 
 
 def report(mutant, caught, seconds):
@@ -394,7 +426,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="only whether the list still fits")
     parser.add_argument("--list", action="store_true", help="only what there is")
+    parser.add_argument("--after", action="append", default=[], metavar="FILE", help="the report of an earlier run")
     parser.add_argument("--kinds", help="only tests of these kinds, separated by commas: for a quick look")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant later than that")
     parser.add_argument("--part", default="0/1", help="K/N: of those chosen, each N-th from the K-th on")
     parser.add_argument("chosen", nargs="*", help="names, areas or patterns of names; none: all")
     arguments = parser.parse_args()
@@ -419,15 +453,16 @@ def main():
     start = time.monotonic()
     tree, units = Tree(), Units()
     make_database()
-    if not units.baseline(mutants):
-        return 1
-    print("without a mutant all passes, in %.0f s" % (time.monotonic() - start), flush=True)
-
+    caught_before = read_reports(arguments.after)
     caught, survived, errors = 0, [], []
+    tried = 0
     for mutant in mutants:
         begin = time.monotonic()
+        if begin > start + 60 * arguments.minutes:
+            break
+        tried += 1
         try:
-            how = catch(mutant, tree, units.of(mutant.tests))
+            how = catch(mutant, tree, likeliest_first(units.of(mutant.tests), caught_before.get(mutant.name)))
         except Stale as e:
             print("ERROR     %s: %s" % (mutant.name, e), flush=True)
             errors.append(mutant)
@@ -439,11 +474,20 @@ def main():
             caught += 1
         else:
             survived.append(mutant)
+    for unit in [unit for unit in units.units.values() if unit.caught]:
+        suspects = unit.caught
+        try:
+            unit.learn()
+        except Stale as e:
+            print("ERROR     %s: %s" % (" ".join(m.name for m in suspects), e), flush=True)
+            errors += suspects
+            caught -= len(suspects)
     expected = [m for m in survived if m.survives]
-    print("%d mutants in %.0f s: %.1f %% caught" % (len(mutants), time.monotonic() - start, 100 * caught / len(mutants)))
+    print("%d of %d mutants in %.0f s: %.1f %% caught"
+          % (tried, len(mutants), time.monotonic() - start, 100 * caught / max(tried, 1)))
     print("mutants: %d caught, %d survived, %d survive for a reason%s"
           % (caught, len(survived) - len(expected), len(expected), ", %d failed" % len(errors) if errors else ""))
-    return 0 if not errors and caught + len(expected) == len(mutants) and caught >= SHARE * len(mutants) else 1
+    return 0 if not errors and caught + len(expected) == tried and caught >= SHARE * tried else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(71);
+SELECT plan(72);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.state(s syncstate.sync_state) RETURNS text LANGUAGE sql AS $$
@@ -121,6 +121,7 @@ SELECT throws_ok(format($$ SELECT sync_state_mark_synced_many('{ack}', '{z}', '{
 SELECT run_id AS failed FROM sync_state_get('ack') \gset
 SELECT is((sync_state_fail('ack', :'failed')).sync_status, 'failed', 'a run that failed');
 SELECT throws_ok(format($$ SELECT sync_state_mark_synced('ack', 'a', 'b', %L) $$, :'failed'), '55000', NULL, '... cannot be marked: there is nothing to retry');
+SELECT throws_ok(format($$ SELECT sync_state_mark_synced('ack', NULL, NULL, %L) $$, :'failed'), '55000', NULL, '... nor as one that found nothing on either side');
 
 -- ---------------------------------------------------------------------------------------------
 -- 4. Batches

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(53);
+SELECT plan(55);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.pruned(older_than interval) RETURNS text LANGUAGE sql AS $$
@@ -74,6 +74,13 @@ DELETE FROM syncstate.sync_state WHERE type_key = 'rolled';
 ALTER TABLE syncstate.sync_state ENABLE ALWAYS TRIGGER "~syncstate_touch", ENABLE ALWAYS TRIGGER "~syncstate_entomb",
 	ENABLE ALWAYS TRIGGER "~syncstate_refuse_truncate", ENABLE ALWAYS TRIGGER "~syncstate_announce";
 SELECT is(t.pruned('1 hour'), 'run 1, conflict 0, tombstone 0', 'a run of no key');
+-- What counts is when a run ended.
+SELECT t.run('long', 'open'), t.run('left', 'open') \g /dev/null
+UPDATE syncstate.sync_run SET started_at = started_at - interval '1 day' WHERE type_key IN ('long', 'left');
+SELECT sync_state_mark_synced('long', 'h', 'h', run_id) FROM sync_state_get('long') \g /dev/null
+UPDATE syncstate.sync_state SET sync_status = 'modified' WHERE type_key = 'left';
+SELECT is(t.pruned('1 hour'), 'run 0, conflict 0, tombstone 0', 'one that took a day and has just ended stays, and one that nobody ended');
+SELECT is(t.pruned('0'), 'run 1, conflict 0, tombstone 0', '... which is not pruned at all');
 DELETE FROM syncstate.sync_state;
 DELETE FROM syncstate.sync_tombstone;
 

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(8);
+SELECT plan(9);
 
 CREATE SCHEMA t;
 -- Rows of a table that this transaction has read so far.
@@ -20,9 +20,19 @@ CREATE FUNCTION t.reads(relation regclass, statement text) RETURNS bigint LANGUA
 		RETURN t.read(relation) - before;
 	END $$;
 
--- Every statement is planned while the tables are empty, and kept.
-SELECT sync_state_observe('first', 'a', 'b'), sync_state_resolve('first', 'local'), sync_state_forget('first') \g /dev/null
-SELECT count(*) FROM sync_state_detect_interrupted() \g /dev/null
+-- Every statement is planned while the tables are empty, and kept; and planned anew while they are
+-- nearly so, because what is known of them has changed.
+CREATE PROCEDURE t.plan() LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM sync_state_observe('first', 'a', 'b'), sync_state_observe('first', 'c'), sync_state_resolve('first', 'local');
+		PERFORM sync_state_begin('first');
+		PERFORM count(*) FROM sync_state_detect_interrupted();
+	END $$;
+CALL t.plan();
+ANALYZE syncstate.sync_state, syncstate.sync_run, syncstate.sync_conflict;
+SELECT sync_state_forget('first', true) \g /dev/null
+CALL t.plan();
+SELECT sync_state_forget('first', true) \g /dev/null
 
 SELECT sync_state_mark_synced_many(array_agg('synced ' || i), array_agg('h'::text), array_agg('h'::text)) FROM generate_series(1, 5000) AS i \g /dev/null
 SELECT sync_state_observe_many(array_agg('conflict ' || i), array_agg('l'::text), array_agg('r'::text)) FROM generate_series(1, 3000) AS i \g /dev/null
@@ -37,6 +47,8 @@ SELECT is((SELECT count(*) FROM syncstate.sync_conflict WHERE type_key = 'one mo
 SELECT cmp_ok(t.reads('syncstate.sync_conflict', $$ SELECT sync_state_observe('one more', 'l2', 'r') $$), '<=', 20::bigint, '... moves on');
 SELECT cmp_ok(t.reads('syncstate.sync_conflict', $$ SELECT sync_state_resolve('one more', 'local') $$), '<=', 20::bigint, '... is resolved');
 SELECT cmp_ok(t.reads('syncstate.sync_run', $$ SELECT sync_state_begin('one more') $$), '<=', 20::bigint, '... and gets a run');
+-- How that is planned is not how the rest of the transaction is.
+SELECT is(concat_ws(' ', current_setting('enable_seqscan'), current_setting('enable_bitmapscan'), current_setting('enable_sort')), 'on on on', 'the settings of the session are as they were');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -144,6 +144,19 @@ BEGIN
 	DROP TABLE IF EXISTS told, so;
 	RETURN NEXT is(t.wrong(same, n), format('%s of %s told, 0 wrong', n, n), format('%s keys of %s', n, same + n));
 END $$;
+-- How often the rows are read until there is an answer.
+CREATE FUNCTION t.reads(same int, n int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE before bigint;
+BEGIN
+	DROP TABLE IF EXISTS told, so;
+	PERFORM t.wrong(same, n);
+	before := pg_stat_get_xact_numscans('t.big'::regclass);
+	PERFORM sync_source_diff('big');
+	RETURN pg_stat_get_xact_numscans('t.big'::regclass) - before;
+END $$;
+SELECT is(t.reads(1000, 10), 2::bigint, 'few differences: a sketch, and the keys that it tells of');
+SELECT is(t.reads(1000, 800), 3::bigint, 'more of them: from the first sketch it is known how large the second has to be');
+SELECT cmp_ok(t.reads(2000, 12000), '<=', 4::bigint, 'many: one to begin with, one that grows at a guess, and one that fits');
 SELECT t.check_diff(same, n) FROM (VALUES (0, 0), (1, 1), (1000, 0), (1000, 1), (1000, 2), (1000, 3), (0, 100), (1000, 300), (1000, 480), (1000, 600), (100, 1000), (2000, 2000), (2000, 7000), (2000, 12000), (0, 30000), (1000, 100000)) c(same, n);
 -- More than any sketch is made for.
 SELECT t.check_diff(1000, 170000);
@@ -398,6 +411,14 @@ SELECT is((SELECT string_agg(concat_ws(' ', key, action, detail), ', ') FROM syn
 SELECT is(sync_source_track('planted'), true, '... by track');
 SELECT is(sync_source_verify('planted') ->> 'valid', 'true', '... by verify');
 SELECT is((sync_state_mark_synced('planted', 'x', 'y')).sync_status, 'in_sync', '... by mark_synced, which reads both sides for their bases');
+
+-- A sync from before there was a source says nothing of its rows.
+CREATE TABLE t.early (id int PRIMARY KEY, v text);
+CREATE TABLE t.early_r (LIKE t.early INCLUDING ALL);
+INSERT INTO t.early VALUES (1, 'x');
+SELECT sync_state_mark_synced('early', 'x', 'y') \g /dev/null
+SELECT sync_source_attach('early', 't.early', 't.early_r', row_base => true) \g /dev/null
+SELECT is((SELECT action || ' ' || detail FROM sync_source_diff3('early')), 'INITIAL_SYNC push', 'a sync from before a source was attached is none of its rows');
 
 SELECT * FROM finish();
 ROLLBACK;

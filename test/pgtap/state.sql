@@ -5,7 +5,7 @@ SET LOCAL TimeZone = 'UTC';
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(62);
+SELECT plan(63);
 
 CREATE SCHEMA t;
 
@@ -42,6 +42,7 @@ SELECT is(t.one(field, 'null'), 'null', field || ' is cleared by null')
 SELECT is((sync_state_get('one')).sync_progress, NULL, 'sync_progress by null is no checkpoint, not a JSON null');
 SELECT results_eq($$ SELECT local_hash, sync_status, conflict_status, run_number FROM sync_state_update('empty', '{}') $$,
 	$$ VALUES (NULL, NULL, NULL, 0) $$, 'an empty object creates an unknown key, deriving nothing');
+SELECT is(octet_length((sync_state_update(repeat('k', 512), '{}')).type_key), 512, 'the longest key that there can be');
 SELECT is((sync_state_update('raw', '{"local_hash": "a", "remote_hash": "b"}')).sync_status, NULL, 'two different hashes: still nothing is derived');
 SELECT is_empty('SELECT * FROM syncstate.sync_conflict', '... nor logged');
 SELECT is((sync_state_update('raw', '{"last_sync_at": "2026-01-01"}')).last_sync_at, '2026-01-01Z'::timestamptz, 'a date is a time, in the TimeZone of the session');
