@@ -1172,10 +1172,10 @@ def here(context):
 def sync_state_changes(context, cursor=None, max_rows=1000):
     """cursor: None, a Position, or the SQLSTATE with which some text is refused."""
     need(max_rows=max_rows)
-    if isinstance(cursor, str):
-        raise Refused(cursor)
     if max_rows < 1:
         raise Refused("22023")
+    if isinstance(cursor, str):
+        raise Refused(cursor)
     now = here(context)
     since, until, last = cursor or (None, now, None)
     if cursor is not None:
