@@ -8,6 +8,7 @@ import re
 import statistics
 import typing
 
+MISSED = "Missed targets"
 BEGIN, END = "<!-- make bench DOC=1: begin -->\n", "<!-- make bench DOC=1: end -->\n"
 
 
@@ -98,13 +99,14 @@ def summary(facts, sections, failed):
             text += "Could not run to its end.\n\n"
         text += table(section.rows)
         text += "".join(f"\n{note}\n" for note in section.notes)
-    missed = [(section, row) for section in sections for row in section.rows
-              if row.target is not None and not row.met()]
-    text += "\n## Missed targets\n\n"
-    for section, row in missed:
-        text += (f"- {section.name}, {row.what}: {row.result()}, target {row.target}."
-                 f"{' ' + row.reason if row.reason else ''}\n")
-    return text if missed else text + "None.\n"
+    return text + f"\n## {MISSED}\n\n" + ("".join(missed_targets(sections)) or "None.\n")
+
+
+def missed_targets(sections):
+    """A line for each."""
+    return [f"- {section.name}, {row.what}: {row.result()}, target {row.target}."
+            f"{' ' + row.reason if row.reason else ''}\n"
+            for section in sections for row in section.rows if row.target is not None and not row.met()]
 
 
 def chart(sections):
@@ -143,11 +145,27 @@ def write(directory, facts, sections, failed):
         file.write(chart(sections))
 
 
+def parts(body):
+    """What is before the first heading of the third level, and what is under each."""
+    head, *rest = re.split(r"^### (.*)\n", body, flags=re.MULTILINE)
+    return head, dict(zip(rest[::2], rest[1::2]))
+
+
 def write_doc(path, facts, sections, failed):
-    """Puts the tables between the two marks."""
+    """Puts the tables between the two marks; those of sections that did not run stay."""
+    of_machine = [fact for fact in facts if fact[0] in ("machine", "settings")]
+    of_run = ", ".join(f"{name}: {value}" for name, value in facts if name not in ("machine", "settings"))
     with open(path, encoding="utf-8") as file:
         before, rest = file.read().split(BEGIN)
-    after = rest.split(END)[1]
-    body = re.sub(r"^## ", "### ", summary(facts, sections, failed), flags=re.MULTILINE)
+    old, after = rest.split(END)
+    _, kept = parts(old)
+    head, new = parts(re.sub(r"^## ", "### ", summary(of_machine, sections, failed), flags=re.MULTILINE))
+    names = [section.name for section in sections]
+    new.pop(MISSED)
+    missed = [line for line in kept.pop(MISSED, "").splitlines(keepends=True)
+              if line.startswith("- ") and line[2:].split(",")[0] not in names] + missed_targets(sections)
+    for name in names:
+        kept[name] = f"{new[name].rstrip()}\n\nOf the run: {of_run}.\n\n"
     with open(path, "w", encoding="utf-8") as file:
-        file.write(before + BEGIN + "\n" + body + "\n" + END + after)
+        file.write(before + BEGIN + "\n" + head + "".join(f"### {name}\n{text}" for name, text in kept.items())
+                   + f"### {MISSED}\n\n" + ("".join(missed) or "None.\n") + "\n" + END + after)
