@@ -520,6 +520,7 @@ find_tracker(const TriggerData *trigdata)
 		tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, NULL);
 		tracker->valid = false;
 		tracker->context = NULL;
+		memset(tracker->last_row, 0, sizeof(tracker->last_row));
 	}
 	if (!tracker->valid)
 	{
