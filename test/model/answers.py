@@ -19,7 +19,7 @@ SELECT sync_state_checkpoint('fixed/r', run_id, '{"step": 1}', '1 day') FROM syn
 SELECT sync_state_checkpoint('fixed/i', run_id, '{"step": 2}', '1 ms') FROM sync_state_begin('fixed/i', '1 ms', 'gone');
 SELECT sync_source_attach('fixed/s', 'm.here', 'm.there', row_base => true), sync_source_attach('fixed/t', 'm.here');
 SELECT sync_state_observe('fixed/s'), sync_source_track('fixed/t');
-SELECT pg_sleep(0.01);
+SELECT pg_sleep_until(lease_expires_at) FROM sync_state_get('fixed/i');
 """
 
 CALLS = [

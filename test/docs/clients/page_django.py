@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness import Process, Reply, check, checks, equal
-from places import client, place, play, pooler
-from scenario import INSTRUMENTS, Scenario
+from harness import Reply, check, checks, equal
+from places import client, place, played, pooler
+from scenario import Scenario
 
 
 SETTINGS = """
@@ -27,7 +27,6 @@ execute_from_command_line(sys.argv)
 """
 
 
-
 def run() -> None:
     with place("django", example=False) as at:
         with checks.part("django, migrations"):
@@ -45,13 +44,7 @@ def run() -> None:
             equal("the extension is there", at.db.value("SELECT count(*) FROM pg_extension WHERE extname = 'syncstate'"), 1)
             equal("the source is attached", at.db.value("SELECT count(*) FROM syncstate.sync_source"), 1)
         at.write("cms/sync.py", "cms/management/commands/sync_worker.py")
-        at.db.rows(INSTRUMENTS)
-
-        def make(env: dict[str, str] | None = None) -> Process:
-            return at.client("django.py", env)
-
-        play(at, make)
-        with client(make()) as process:
+        with played(at, "django.py") as process:
             with checks.part("django, what the page says of types"):
                 found = process.call("types")
                 nested = (found.value or {}).pop("nested", "")
@@ -62,7 +55,7 @@ def run() -> None:
                 check("begin within a transaction is refused", "durable" in nested, nested)
                 equal("... and takes nothing", at.db.rows("SELECT * FROM sync_state_get('nested')"), [])
         with checks.part("django, the worker"):
-            scenario = Scenario(at.db, make, "articles")
+            scenario = Scenario(at.db, lambda: at.client("django.py"), "articles")
             scenario.synced()
             said = at.shell(at.page.code(name="worker.sh"))
             equal("it answers", (said.returncode, said.stdout), (0, "article: synced\n"))
@@ -75,6 +68,6 @@ def run() -> None:
             equal("a managed table is empty", at.db.value("SELECT count(*) FROM article"), 0)
             equal("the state is kept", at.db.column("SELECT type_key FROM syncstate.sync_state ORDER BY 1"), before)
         with checks.part("django, iterator() by way of PgBouncer"):
-            with pooler() as pooled, client(make(pooled.env)) as process:
+            with pooler() as pooled, client(at.client("django.py", pooled.env)) as process:
                 at.db.rows("INSERT INTO article SELECT g, 'x' FROM generate_series(1, 1200) g")
                 equal("rows", process.call("iterate"), Reply(1200))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from harness import HERE, Process, checks, equal
-from places import client, notifies, place, play
-from scenario import INSTRUMENTS
+from harness import HERE, checks, equal
+from places import notifies, place, played
 
 
 def run() -> None:
@@ -17,13 +16,7 @@ def run() -> None:
             subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE, check=True)
         (at.directory / "node_modules").symlink_to(modules)
         at.write("sync.mjs")
-        at.db.rows(INSTRUMENTS)
-
-        def make(env: dict[str, str] | None = None) -> Process:
-            return at.client("node-postgres.mjs", env)
-
-        play(at, make)
-        with client(make()) as process:
+        with played(at, "node-postgres.mjs") as process:
             with checks.part("node-postgres, what the page says of types"):
                 equal("types", process.call("types").value, {
                     "uuid": "string", "array": "22P02", "stringified": "[1, 2]", "heartbeat": "[1, 2]",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from harness import Process, Reply, check, checks, equal
+from harness import Reply, check, checks, equal
 from page import Page
-from places import DOC, Place, client, notifies, place, play
-from scenario import INSTRUMENTS, Scenario
+from places import DOC, Place, notifies, place, played
+from scenario import Scenario
 
 
 def run() -> None:
@@ -15,13 +15,7 @@ def run() -> None:
         at.write("sync.py", "psycopg2.py")
         (at.directory / "psycopg2.py").rename(at.directory / "once.py")
         at.put("pooled.py", Page(DOC / "pgbouncer.md").code(name="pooled.py"))
-        at.db.rows(INSTRUMENTS)
-
-        def make(env: dict[str, str] | None = None) -> Process:
-            return at.client("psycopg.py", env)
-
-        play(at, make)
-        with client(make()) as process:
+        with played(at, "psycopg.py") as process:
             with checks.part("psycopg, what the page says of types"):
                 equal("types", process.call("types").value, {
                     "dict": "ProgrammingError None", "list": "UndefinedFunction 42883", "heartbeat keeps": [1, 2],
@@ -38,8 +32,6 @@ def run() -> None:
                 notifies(at, process)
         with checks.part("psycopg2"):
             once(at)
-
-
 
 
 def once(at: Place) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from harness import Process, Reply, check, checks, equal
-from places import Place, client, place, play
-from scenario import INSTRUMENTS
+from harness import Reply, check, checks, equal
+from places import Place, place, played
 
 
 def revision(at: Place, env: str) -> tuple[str, str]:
@@ -28,13 +27,7 @@ def run() -> None:
         with checks.part("sqlalchemy, Alembic"):
             alembic(at)
         at.write("sync.py")
-        at.db.rows(INSTRUMENTS)
-
-        def make(env: dict[str, str] | None = None) -> Process:
-            return at.client("sqlalchemy.py", env)
-
-        play(at, make)
-        with client(make()) as process:
+        with played(at, "sqlalchemy.py") as process:
             with checks.part("sqlalchemy, what the page says of types"):
                 refusal = "the state of '{}' is for the functions of syncstate to write"
                 equal("types", process.call("types"), Reply({

@@ -16,7 +16,7 @@ import psycopg2
 
 from harness import HERE, ROOT, Database, Process, check, equal, wait_until
 from page import Page
-from scenario import Scenario
+from scenario import INSTRUMENTS, Scenario
 
 DOC = ROOT / "doc" / "clients"
 LOG = Path(os.environ.get("SYNCSTATE_LOG", tempfile.gettempdir()))
@@ -168,6 +168,15 @@ def play(at: Place, make: Any, owner: str = "articles", reports: bool = True) ->
         scenario.play(f"{at.name} by way of PgBouncer",
                       tuple(part for part in Scenario.POOLED_PARTS if reports or part != "killed"))
         scenario.close()
+
+
+@contextmanager
+def played(at: Place, glue: str) -> Iterator[Process]:
+    """The page's code by this file of glue/, which has played the scenario."""
+    at.db.rows(INSTRUMENTS)
+    play(at, lambda env=None: at.client(glue, env))
+    with client(at.client(glue)) as process:
+        yield process
 
 
 def notifies(at: Place, listener: Process) -> None:

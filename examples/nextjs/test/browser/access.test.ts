@@ -4,24 +4,18 @@
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
-import { everyStatus, WORDS } from "./fixture";
-import { announced, Database, eventually, launch, open, shows, withLivePage } from "./harness";
+import type { Page } from "playwright-core";
+import { type Scene, sceneOfEveryStatus, WORDS } from "./fixture";
+import { announced, eventually, open, shows, withLivePage } from "./harness";
 import { type Contrast, contrasts } from "./contrast";
 
-let browser: Browser;
-let db: Database;
+let scene: Scene;
 
 before(async () => {
-  browser = await launch();
-  db = await Database.connect();
-  await everyStatus(db);
+  scene = await sceneOfEveryStatus();
 });
 
-after(async () => {
-  await browser.close();
-  await db.end();
-});
+after(() => scene.close());
 
 const PHONE = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 3, isMobile: true, hasTouch: true };
 
@@ -31,7 +25,7 @@ function focused(page: Page): Promise<string> {
 }
 
 test("by keyboard: everything in the order in which it is seen, and the focus shows", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     const expected = ["Refresh", "All 12", "Conflict 2", "Interrupted 1", "Failed 2", "Syncing 2", "Modified 2", "New 1",
       "In sync 2", "No status 1"];
 
@@ -50,7 +44,7 @@ test("by keyboard: everything in the order in which it is seen, and the focus sh
 });
 
 test("by keyboard: refresh by Enter and by Space, and the focus stays", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     await page.keyboard.press("Tab");
     for (const key of ["Enter", "Space"]) {
       const read = page.waitForResponse("**/api/v1/sync/status");
@@ -70,7 +64,7 @@ test("by keyboard: refresh by Enter and by Space, and the focus stays", async ()
 
 test("a screen reader finds the page's parts by role and name, on a phone too", async () => {
   for (const options of [{}, PHONE]) {
-    await withLivePage(browser, async (page) => {
+    await withLivePage(scene.browser, async (page) => {
       const tree = await page.locator("body").ariaSnapshot();
 
       for (const line of [
@@ -118,7 +112,7 @@ async function roles(page: Page): Promise<Record<string, number>> {
 
 test("the table is one for the browser too, even where it is laid out as cards", async () => {
   for (const options of [{}, PHONE]) {
-    await withLivePage(browser, async (page) => {
+    await withLivePage(scene.browser, async (page) => {
       const { table, row, columnheader, rowheader, cell, progressbar } = await roles(page);
 
       assert.deepEqual({ table, row, columnheader, rowheader, cell, progressbar },
@@ -128,7 +122,7 @@ test("the table is one for the browser too, even where it is laid out as cards",
 });
 
 test("each state has a word and a picture of its own: colours may be missing", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     const badges = await page.locator("tbody .badge").evaluateAll((all) =>
       all.map((badge) => [badge.textContent ?? "", badge.querySelector("svg")?.innerHTML ?? ""] as const));
     const pictures = new Map(badges);
@@ -145,8 +139,8 @@ test("each state has a word and a picture of its own: colours may be missing", a
 test("on a phone: nothing beyond its edges, nothing too small for a finger", async () => {
   const long = "k".repeat(512);
 
-  await db.rows("SELECT sync_state_begin($1, owner => repeat('o', 200))", [long]);
-  await withLivePage(browser, async (page) => {
+  await scene.db.rows("SELECT sync_state_begin($1, owner => repeat('o', 200))", [long]);
+  await withLivePage(scene.browser, async (page) => {
     await shows(page, long, { status: ["Syncing"] });
     for (const width of [360, 320]) {
       await page.setViewportSize({ width, height: 740 });
@@ -164,11 +158,11 @@ test("on a phone: nothing beyond its edges, nothing too small for a finger", asy
       }
     }
   }, PHONE);
-  await db.rows("SELECT sync_state_forget($1, force => true)", [long]);
+  await scene.db.rows("SELECT sync_state_forget($1, force => true)", [long]);
 });
 
 test("between phone and desktop, and enlarged, there is no sideways scrolling either", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     for (const width of [480, 640, 767, 768, 900, 1280, 2560]) {
       await page.setViewportSize({ width, height: 800 });
       assert.equal(await page.evaluate(() =>
@@ -191,7 +185,7 @@ function tooFaint(found: Contrast[]): Contrast[] {
 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`contrast of everything that is shown: ${colorScheme}`, async () => {
-    const { page, close } = await open(browser, { colorScheme });
+    const { page, close } = await open(scene.browser, { colorScheme });
 
     await page.getByRole("button", { name: "Conflict" }).hover();
     const found = await contrasts(page);
@@ -207,7 +201,7 @@ for (const colorScheme of ["light", "dark"] as const) {
 }
 
 test("light and dark are not the same", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     const grounds = new Set<string>();
 
     for (const colorScheme of ["light", "dark"] as const) {
@@ -219,7 +213,7 @@ test("light and dark are not the same", async () => {
 });
 
 test("who does not want motion gets none", async () => {
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     for (const [reducedMotion, moving] of [["reduce", false], ["no-preference", true]] as const) {
       await page.emulateMedia({ reducedMotion });
       const duration = await page.locator(".fill").first().evaluate((fill) => getComputedStyle(fill).transitionDuration);

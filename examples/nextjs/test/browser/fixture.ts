@@ -2,7 +2,8 @@
  * Content types in every state that the page knows, made as workers make them, and
  * the words in which each is to be shown.
  */
-import type { Database } from "./harness";
+import type { Browser } from "playwright-core";
+import { Database, launch } from "./harness";
 
 /** Synchronised so long ago, and unchanged since. */
 async function synced(db: Database, typeKey: string, ago: string): Promise<void> {
@@ -81,6 +82,27 @@ export async function everyStatus(db: Database): Promise<void> {
   await synced(db, "translation", "65 minutes");
   await editedThere(db, "translation");
   await checkpoint(db, "translation", await begin(db, "translation", "deploy-1"), { after: "fr" });
+}
+
+export interface Scene {
+  browser: Browser;
+  db: Database;
+  close(): Promise<void>;
+}
+
+/** A browser, and a session of a database that has a key in every status. */
+export async function sceneOfEveryStatus(): Promise<Scene> {
+  const [browser, db] = await Promise.all([launch(), Database.connect()]);
+
+  await everyStatus(db);
+  return {
+    browser,
+    db,
+    close: async () => {
+      await browser.close();
+      await db.end();
+    },
+  };
 }
 
 export const WORDS: Readonly<Record<string, { status: string[]; step: string; progress: string | null }>> = {

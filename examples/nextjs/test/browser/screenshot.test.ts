@@ -7,31 +7,25 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
-import { everyStatus, WORDS } from "./fixture";
-import { Database, eventually, launch, seen, withLivePage } from "./harness";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { type Scene, sceneOfEveryStatus, WORDS } from "./fixture";
+import { eventually, seen, withLivePage } from "./harness";
 
 const DESKTOP: BrowserContextOptions = { viewport: { width: 1080, height: 800 }, colorScheme: "light" };
 const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true };
 
-let browser: Browser;
-let db: Database;
+let scene: Scene;
 
 before(async () => {
-  browser = await launch();
-  db = await Database.connect();
-  await everyStatus(db);
+  scene = await sceneOfEveryStatus();
 });
 
-after(async () => {
-  await browser.close();
-  await db.end();
-});
+after(() => scene.close());
 
 test("a picture for the documentation", async () => {
   const { SCREENSHOT: file } = process.env;
 
-  await withLivePage(browser, async (page) => {
+  await withLivePage(scene.browser, async (page) => {
     await eventually(async () => Object.keys(await seen(page)).length, Object.keys(WORDS).length, "all is there");
     const table = await page.getByRole("table").boundingBox();
     const picture = await page.screenshot({
@@ -58,10 +52,10 @@ if (directory) {
     await mkdir(directory, { recursive: true });
     for (const [name, options] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
       for (const colorScheme of ["light", "dark"] as const) {
-        await withLivePage(browser, async (page) => {
+        await withLivePage(scene.browser, async (page) => {
           await page.screenshot({ path: join(directory, `${name}-${colorScheme}.png`), fullPage: true });
         }, { ...options, colorScheme });
-        await withLivePage(browser, async (page) => {
+        await withLivePage(scene.browser, async (page) => {
           await inTrouble(page);
           await page.screenshot({ path: join(directory, `${name}-${colorScheme}-trouble.png`) });
         }, { ...options, colorScheme }).catch(() => undefined);
