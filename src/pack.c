@@ -464,10 +464,13 @@ syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types)
 	packer->columns = MemoryContextAllocZero(context, ncolumns * sizeof(SyncstateTypePacker));
 	packer->size = 1024;
 	packer->buffer = MemoryContextAlloc(context, packer->size);
+	packer->first_by_reference = ncolumns;
 	for (int i = 0; i < ncolumns; i++)
 	{
 		packer->columns[i].type = getBaseType(types[i]);
 		packer->columns[i].by_reference = !get_typbyval(types[i]);
+		if (packer->columns[i].by_reference && packer->first_by_reference == ncolumns)
+			packer->first_by_reference = i;
 		set_up_type(packer, &packer->columns[i]);
 	}
 	return packer;
@@ -1304,26 +1307,43 @@ syncstate_trim_packer(SyncstatePacker *packer)
 }
 
 /*
- * Asks for the memory of the row after the next one, so that it is in the
- * processor's cache by then.  "last" is where the same place in the last row was.
+ * Asks for memory that a scan comes to next, so that it is in the processor's cache
+ * by then.  "pointer" is to the same place of every row.  To ask for an address is
+ * harmless whatever is there, so all of this may guess.
  *
- * A page is filled from its end: in a sequential scan the next row lies before
- * this one, as far away as this one from the last.  To ask for an address is
- * harmless whatever is there, so it does not matter if that is wrong.
+ * A page is filled from its end: the next row lies before this one, about as far
+ * away as this one from the last.  It was asked for already; now it is the one after
+ * it.  With the first row of a page, that is both; and what a scan reads when it
+ * comes to the next page, which most often is the next one in memory, too: its
+ * header and line pointers, and its first row.
  */
 #define CACHE_LINE 64
-#define MOST_PREFETCHED 1024
+#define LONGEST_STRIDE 1024
+
+static inline void
+prefetch_memory(const char *from, ptrdiff_t length)
+{
+	for (ptrdiff_t i = 0; i < length; i += CACHE_LINE)
+		__builtin_prefetch(from + i);
+}
 
 void
-syncstate_prefetch_row(const char *pointer, const char **last)
+syncstate_prefetch_row(const char *pointer, SyncstatePrefetch *prefetch)
 {
-	ptrdiff_t	stride = *last - pointer;
+	ptrdiff_t	stride = prefetch->last - pointer;
 
-	*last = pointer;
-	if (stride > 0 && stride <= MOST_PREFETCHED)
+	prefetch->last = pointer;
+	if (stride > 0 && stride <= LONGEST_STRIDE)
 	{
-		for (ptrdiff_t ahead = 2 * stride; ahead > stride; ahead -= CACHE_LINE)
-			__builtin_prefetch(pointer - ahead);
+		prefetch->stride = stride;
+		prefetch_memory(pointer - 2 * stride, stride);
+	}
+	else if (prefetch->stride > 0)
+	{
+		stride = prefetch->stride;
+		prefetch_memory(pointer - 2 * stride, 2 * stride);
+		prefetch_memory(pointer + stride - CACHE_LINE, 3 * CACHE_LINE);
+		prefetch_memory(pointer + BLCKSZ - CACHE_LINE, stride);
 	}
 }
 
@@ -1331,11 +1351,11 @@ syncstate_prefetch_row(const char *pointer, const char **last)
 void
 syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values)
 {
-	for (int i = 0; i < packer->ncolumns; i++)
+	for (int i = packer->first_by_reference; i < packer->ncolumns; i++)
 	{
 		if (!values[i].isnull && packer->columns[i].by_reference)
 		{
-			syncstate_prefetch_row((const char *) DatumGetPointer(values[i].value), &packer->last_pointer);
+			syncstate_prefetch_row((const char *) DatumGetPointer(values[i].value), &packer->prefetch);
 			return;
 		}
 	}

@@ -34,6 +34,13 @@ syncstate_hash_equal(SyncstateHash a, SyncstateHash b)
 	return a.low == b.low && a.high == b.high;
 }
 
+/* Where the rows of a scan were: see syncstate_prefetch_row(). */
+typedef struct SyncstatePrefetch
+{
+	const char *last;			/* the row before */
+	ptrdiff_t	stride;			/* how far apart two rows of a page were; 0 until that is known */
+} SyncstatePrefetch;
+
 /* How the values of one type are packed. */
 typedef struct SyncstateTypePacker SyncstateTypePacker;
 
@@ -47,7 +54,8 @@ typedef struct SyncstatePacker
 	char	   *buffer;
 	Size		used;
 	Size		size;
-	const char *last_pointer;	/* see prefetch_next_row() */
+	int			first_by_reference; /* column; ncolumns if there is none */
+	SyncstatePrefetch prefetch;
 } SyncstatePacker;
 
 extern bool syncstate_is_packable(Oid type);
@@ -58,7 +66,7 @@ extern void syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum 
 extern SyncstateHash syncstate_packed_hash(const SyncstatePacker *packer);
 extern SyncstateHash syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values);
 extern void syncstate_trim_packer(SyncstatePacker *packer);
-extern void syncstate_prefetch_row(const char *pointer, const char **last);
+extern void syncstate_prefetch_row(const char *pointer, SyncstatePrefetch *prefetch);
 extern void syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values);
 
 extern char *syncstate_store_uint64(char *out, uint64 value);

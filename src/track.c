@@ -358,7 +358,8 @@ typedef struct Tracker
 	AttrNumber *attnums;
 	SyncstatePacker *packer;
 	NullableDatum *values;
-	const char *last_row[2];	/* where the last old and new row were; see prefetch() */
+	SyncstatePrefetch old_rows;
+	SyncstatePrefetch new_rows;
 } Tracker;
 
 static HTAB *trackers = NULL;
@@ -520,7 +521,7 @@ find_tracker(const TriggerData *trigdata)
 		tracker = hash_search(trackers, &trigger->tgoid, HASH_ENTER, NULL);
 		tracker->valid = false;
 		tracker->context = NULL;
-		memset(tracker->last_row, 0, sizeof(tracker->last_row));
+		tracker->old_rows = tracker->new_rows = (SyncstatePrefetch){0};
 	}
 	if (!tracker->valid)
 	{
@@ -548,10 +549,10 @@ hash_slot(Tracker *tracker, TupleTableSlot *slot)
 
 /* Rows of one statement come back in the order in which they lie in the table. */
 static void
-prefetch(TupleTableSlot *slot, const char **last)
+prefetch(TupleTableSlot *slot, SyncstatePrefetch *rows)
 {
 	if (TTS_IS_BUFFERTUPLE(slot))
-		syncstate_prefetch_row((const char *) ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data, last);
+		syncstate_prefetch_row((const char *) ((BufferHeapTupleTableSlot *) slot)->base.tuple->t_data, rows);
 }
 
 static void
@@ -586,7 +587,7 @@ syncstate_track(PG_FUNCTION_ARGS)
 	delta = pending_delta(&tracker->source_id);
 	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
 	{
-		prefetch(trigdata->tg_trigslot, &tracker->last_row[0]);
+		prefetch(trigdata->tg_trigslot, &tracker->old_rows);
 		syncstate_hash_subtract(&delta->digest.sum, hash_slot(tracker, trigdata->tg_trigslot));
 		delta->digest.rows--;
 	}
@@ -596,7 +597,7 @@ syncstate_track(PG_FUNCTION_ARGS)
 			? trigdata->tg_newslot
 			: trigdata->tg_trigslot;
 
-		prefetch(slot, &tracker->last_row[1]);
+		prefetch(slot, &tracker->new_rows);
 		syncstate_hash_add(&delta->digest.sum, hash_slot(tracker, slot));
 		delta->digest.rows++;
 	}
