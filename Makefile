@@ -163,7 +163,7 @@ demo-shell:
 # ROWS makes all of it smaller in proportion; DOC=1 writes doc/performance.md too.
 # Memory and checkpoints as set here keep the disk out of it.
 ROWS = 5000000
-CHECKPOINTS = 200000
+CHECKPOINTS = 1000000
 SHARED_BUFFERS = 4GB
 bench:
 	@PG='$(PG)' script/setup build bench

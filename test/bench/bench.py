@@ -279,7 +279,7 @@ def environment(options):
         memory = int(re.search(r"MemTotal: *([0-9]+)", meminfo.read()).group(1)) / 2**20
     arguments = " ".join(([f"SECTIONS='{' '.join(options.sections)}'"] if options.partial else [])
                          + ([f"ROWS={options.rows}"] if options.rows != 5_000_000 else [])
-                         + ([f"CHECKPOINTS={options.checkpoints}"] if options.checkpoints != 200_000 else [])
+                         + ([f"CHECKPOINTS={options.checkpoints}"] if options.checkpoints != 1_000_000 else [])
                          + (["DOC=1"] if options.doc else []))
     return [
         ("machine", f"{model.group(1) if model else os.uname().machine}, {os.cpu_count()} cores,"
@@ -296,7 +296,7 @@ def environment(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--checkpoints", type=int, default=200_000)
+    parser.add_argument("--checkpoints", type=int, default=1_000_000)
     parser.add_argument("--revision", default="")
     parser.add_argument("--doc", action="store_true")
     parser.add_argument("sections", nargs="*", metavar="SECTION")

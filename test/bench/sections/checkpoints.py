@@ -1,6 +1,6 @@
 """Checkpoints on 1,000 keys in random order, a transaction each, with autovacuum on: how many were
 heap-only updates, and how much larger table and indexes are at the end than after the first tenth.
-Nothing is compared. 200,000 of them; CHECKPOINTS=1000000 makes it that many. Constant means within 2 %."""
+Nothing is compared. CHECKPOINTS=… makes it another number of them. Constant means within 2 %."""
 
 RUN = "11111111-1111-1111-1111-111111111111"
 SCRIPT = """\\set k random(1, 1000)

@@ -37,12 +37,13 @@ def run(bench):
         session.cursor.execute(SERVER.format(name=schema, schema=schema, options=options), where)
         session.run(f"ANALYZE {schema}.document")
 
-    costs = bench.compare({
-        "local": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM document"),
-        "pushed": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM pushed.document"),
-        "pulled": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM pulled.document"),
-    })
+    def digest_of(table):
+        return lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM {table}")
+
+    # A small difference: many rounds.
+    costs = bench.compare({"local": digest_of("document"), "pushed": digest_of("pushed.document")}, rounds=31)
     bench.ratio("digest pushed down ÷ local", costs, "pushed", "local", "≤ 1.05", by="wall")
+    costs = bench.compare({"pushed": digest_of("pushed.document"), "pulled": digest_of("pulled.document")})
     bench.faster("digest pushed down, faster than pulling the rows", costs, "pushed", "pulled",
                  "≥ 15", by="wall")
 
