@@ -1,5 +1,6 @@
 """A table of documents whose digest is kept by triggers against the same table without: INSERT and
-UPDATE of all rows in one statement, its commit included; UPDATE of one row by its primary key, each
+UPDATE of all rows in one statement, its commit included, also with a row trigger that finds nothing
+to do, which is the least that an AFTER ROW trigger can cost; UPDATE of one row by its primary key, each
 in a transaction of its own (prepared, pgbench), and many in one transaction (a plpgsql loop); and 16
 clients that do the former and wait for the disk at each commit."""
 
@@ -21,11 +22,14 @@ def run(bench):
 
 def statements(bench, session, rows, prefix, source, update, *targets):
     """One statement for all rows; what it leaves is removed outside of what is measured."""
-    for table in ("plain", "tracked"):
+    tables = ("plain", "idle", "tracked")
+    for table in tables:
         session.run(f"DROP TABLE IF EXISTS {table};"
                     f"CREATE TABLE {table} (LIKE {source}, PRIMARY KEY (id)) WITH (fillfactor = 50)")
+    session.run("CREATE TRIGGER idle AFTER INSERT OR UPDATE ON idle FOR EACH ROW"
+                " EXECUTE FUNCTION syncstate.track('no source')")
     session.run("SELECT sync_source_attach('tracked', 'tracked'); SELECT sync_source_track('tracked')")
-    inserts = {"plain": [], "tracked": []}
+    inserts = {table: [] for table in tables}
 
     def insert_and_update(table):
         session.run(f"TRUNCATE {table}")
@@ -33,12 +37,12 @@ def statements(bench, session, rows, prefix, source, update, *targets):
         session.vacuum(table)
         return session.cost(update.format(table), per=rows)
 
-    updates = bench.compare({table: lambda table=table: insert_and_update(table)
-                             for table in ("plain", "tracked")})
+    updates = bench.compare({table: lambda table=table: insert_and_update(table) for table in tables})
     inserts = {table: costs[1:] for table, costs in inserts.items()}
     for what, costs, target in zip(("INSERT", "UPDATE"), (inserts, updates), targets or (None, None)):
         bench.ratio(f"{prefix}{what} in one statement, tracked ÷ untracked, per row", costs,
                     "tracked", "plain", target)
+        bench.ratio(f"{prefix}{what} in one statement, with an idle trigger ÷ untracked", costs, "idle", "plain")
     check(session)
     session.run("SELECT sync_source_untrack('tracked'); SELECT sync_source_detach('tracked')")
 
