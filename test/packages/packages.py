@@ -140,6 +140,8 @@ def debian(work: Path) -> None:
     documents = f"/usr/share/doc/{package}/"
     check({documents + name for name in ("copyright", "changelog.Debian.gz", "changelog.gz")} <= files,
           "it has its copyright and changelogs", str(files))
+    examples = {f"{documents}examples/{name}" for name in ("demo/run.py", "api.sql", "monitoring/queries.yaml")}
+    check(examples <= {name.removesuffix(".gz") for name in files}, "it has the examples", str(examples - files))
     strangers = {name for name in files - files_of_extension()
                  if not name.startswith((documents, pg("pkglibdir") + "/bitcode/"))}
     check(not strangers, "it has nothing else, but for documents and bitcode", str(strangers))
