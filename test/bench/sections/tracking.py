@@ -6,6 +6,9 @@ clients that do the former and wait for the disk at each commit."""
 
 from sections.digest import DOCUMENTS
 
+IDLE_TRIGGER = ("CREATE TRIGGER idle AFTER INSERT OR UPDATE ON idle FOR EACH ROW"
+                " EXECUTE FUNCTION syncstate.track('no source')")
+
 
 def run(bench):
     rows = bench.size(1_000_000)
@@ -26,8 +29,7 @@ def statements(bench, session, rows, prefix, source, update, *targets):
     for table in tables:
         session.run(f"DROP TABLE IF EXISTS {table};"
                     f"CREATE TABLE {table} (LIKE {source}, PRIMARY KEY (id)) WITH (fillfactor = 50)")
-    session.run("CREATE TRIGGER idle AFTER INSERT OR UPDATE ON idle FOR EACH ROW"
-                " EXECUTE FUNCTION syncstate.track('no source')")
+    session.run(IDLE_TRIGGER)
     session.run("SELECT sync_source_attach('tracked', 'tracked'); SELECT sync_source_track('tracked')")
     inserts = {table: [] for table in tables}
 
@@ -48,11 +50,13 @@ def statements(bench, session, rows, prefix, source, update, *targets):
 
 
 def single_rows(bench, session, rows):
-    for table in ("plain", "tracked"):
+    tables = ("plain", "idle", "tracked")
+    for table in tables:
         session.run(f"DROP TABLE IF EXISTS {table};"
                     f"CREATE TABLE {table} (LIKE source, PRIMARY KEY (id)) WITH (fillfactor = 80);"
                     f"INSERT INTO {table} SELECT * FROM source")
         session.vacuum(table)
+    session.run(IDLE_TRIGGER)
     session.run("SELECT sync_source_attach('tracked', 'tracked'); SELECT sync_source_track('tracked')")
     script = f"\\set id random(1, {rows})\nUPDATE {{}} SET public = NOT public WHERE id = :id;\n"
     loop = ("DO $$ BEGIN FOR i IN 1..{} LOOP"
@@ -62,13 +66,15 @@ def single_rows(bench, session, rows):
     updates = bench.size(4_000)
     costs = bench.compare({
         table: lambda table=table: bench.pgbench(script.format(table), transactions=updates)
-        for table in ("plain", "tracked")}, rounds=31)
+        for table in tables}, rounds=31)
     bench.added("one-row UPDATE, a transaction each: CPU added", costs, "tracked", "plain", target="≤ 2.0")
+    bench.added("one-row UPDATE, a transaction each: CPU added by an idle trigger", costs, "idle", "plain")
     updates = bench.size(20_000)
     costs = bench.compare({
         table: lambda table=table: session.cost(loop.format(updates, table, rows), per=updates)
-        for table in ("plain", "tracked")}, rounds=31)
+        for table in tables}, rounds=31)
     bench.added("one-row UPDATE, many in a transaction: CPU added", costs, "tracked", "plain", target="≤ 2.0")
+    bench.added("one-row UPDATE, many in a transaction: CPU added by an idle trigger", costs, "idle", "plain")
     with bench.server(fsync="on"):
         costs = bench.compare({
             table: lambda table=table: bench.pgbench(script.format(table), seconds=3, clients=16,
