@@ -37,7 +37,7 @@ import psycopg2
 import report
 
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
-SECTIONS = ["digest", "diff", "tracking", "calls", "orm", "bulk", "batch", "plan", "runs",
+SECTIONS = ["digest", "diff", "tracking", "tracking_rows", "calls", "orm", "bulk", "batch", "plan", "runs",
             "interrupted", "feed", "checkpoints", "trigger", "growth"]
 # What one row, call or transaction took: seconds of CPU, seconds, and how many a second.
 Cost = collections.namedtuple("Cost", "cpu wall rate", defaults=[None])
