@@ -12,12 +12,12 @@ CREATE TEMP TABLE before AS
 SELECT pg_stat_force_next_flush();
 SELECT pg_stat_reset_single_table_counters('syncstate.sync_state'::regclass);
 
--- 2,000 checkpoints over 50 keys, each in a transaction of its own.
+-- 500 checkpoints over 50 keys, each in a transaction of its own.
 DO $$
 BEGIN
-	FOR step IN 1 .. 40 LOOP
+	FOR step IN 1 .. 10 LOOP
 		FOR key IN 1 .. 50 LOOP
-			PERFORM sync_state_checkpoint(s.type_key, s.run_id, jsonb_build_object('step', step, 'total', 40, 'last', repeat('x', 100)))
+			PERFORM sync_state_checkpoint(s.type_key, s.run_id, jsonb_build_object('step', step, 'total', 10, 'last', repeat('x', 100)))
 			   FROM syncstate.sync_state AS s WHERE s.type_key = 'type' || key;
 			COMMIT;
 		END LOOP;
@@ -35,7 +35,7 @@ SELECT count(*) AS keys, min(sync_progress->>'step') AS step FROM sync_state_lis
 SELECT pg_stat_reset_single_table_counters('syncstate.sync_state'::regclass);
 DO $$
 BEGIN
-	FOR beat IN 1 .. 200 LOOP
+	FOR beat IN 1 .. 100 LOOP
 		PERFORM sync_state_checkpoint('type7', (SELECT run_id FROM sync_state_get('type7')), NULL);
 		COMMIT;
 	END LOOP;
