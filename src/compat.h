@@ -36,6 +36,16 @@
 #endif
 
 /*
+ * PostgreSQL 16 calls a relation's file by a locator, not by a node.  Can go with
+ * support for 15.
+ */
+#if PG_VERSION_NUM < 160000
+#define syncstate_first_file_subid(rel) ((rel)->rd_firstRelfilenodeSubid)
+#else
+#define syncstate_first_file_subid(rel) ((rel)->rd_firstRelfilelocatorSubid)
+#endif
+
+/*
  * PostgreSQL 18 asks whether a deferrable primary key will do as well.  Can go
  * with support for 17.
  */

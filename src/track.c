@@ -1079,6 +1079,29 @@ may_read(const SyncstateSource *source, List *columns)
 }
 
 /*
+ * Has this transaction rewritten a table, while its snapshot is that of its first
+ * statement?  Rows that ALTER TABLE has rewritten are the transaction's own, so it
+ * sees them as they were at that time, whatever its snapshot sees of the deltas.
+ */
+static bool
+is_ahead_of_snapshot(const SyncstateSource *source)
+{
+	ListCell   *cell;
+	bool		result = false;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	foreach(cell, table_tree(source, AccessShareLock))
+	{
+		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+
+		result |= syncstate_first_file_subid(rel) != InvalidSubTransactionId;
+		table_close(rel, NoLock);
+	}
+	return result;
+}
+
+/*
  * The digest of the local side as the active snapshot sees it, from what the
  * triggers noted; false if that does not count, or is not for the caller's eyes:
  * then the rows have to be read.
@@ -1094,7 +1117,7 @@ syncstate_tracked_digest(const SyncstateSource *source, List *columns, Syncstate
 	if (!has_triggers(source))
 		return false;
 	noted = noted_signature(source, snapshot);
-	if (noted == NULL || !may_read(source, columns))
+	if (noted == NULL || !may_read(source, columns) || is_ahead_of_snapshot(source))
 		return false;
 	now = signature(source, columns, &in_use);
 	return now != NULL && !in_use && strcmp(now, noted) == 0 &&

@@ -91,6 +91,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_state_observe_many('{a,b}', '{1,2}', '{1,2,3}') $$, '22023', 'as long as type_keys'),
 	($$ SELECT sync_state_observe_many('{a,b}', '{{1},{2}}', '{1,2}') $$, '22023', 'dimension'),
 	($$ SELECT sync_state_observe_many('{a}', '{1}', '{1}', complete => NULL) $$, '22004', 'complete'),
+	($$ SELECT sync_state_observe_many(array_fill(''::text, '{67108864}'), '{}', '{}') $$, '22023', 'type_keys has 67108864 elements'),
 	($$ SELECT * FROM sync_state_plan_for('{a,b,a}', '{1,2,3}', '{1,2,3}') $$, '22023', '"a"'),
 	($$ SELECT * FROM sync_state_plan_for('{a,b}', '{1}', '{1,2}') $$, '22023', 'as long as type_keys'),
 	($$ SELECT * FROM sync_state_plan_for('{a,b}', '{1,2}', '{1}') $$, '22023', 'as long as type_keys'),
