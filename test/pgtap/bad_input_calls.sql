@@ -346,7 +346,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SET LOCAL syncstate.lease = 'soon' $$, '22023', 'syncstate\.lease'),
 	($$ SET LOCAL syncstate.leese = 5 $$, '42602', 'syncstate\.leese');
 
-SELECT plan(440);
+SELECT plan(441);
 
 -- ---------------------------------------------------------------------------------------------
 -- The state of things
