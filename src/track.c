@@ -647,10 +647,8 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 	if (tracker->attached)
 	{
 		SyncstateDigest digest = scan_table(tracker, trigdata->tg_relation);
-		PendingDelta *delta = pending_delta(&tracker->source_id);
 
-		digest_subtract(&delta->digest, &digest);
-		delta->ahead |= IsolationUsesXactSnapshot();
+		digest_subtract(&pending_delta(&tracker->source_id)->digest, &digest);
 	}
 	return PointerGetDatum(NULL);
 }
@@ -1079,9 +1077,10 @@ may_read(const SyncstateSource *source, List *columns)
 }
 
 /*
- * Has this transaction rewritten a table, while its snapshot is that of its first
- * statement?  Rows that ALTER TABLE has rewritten are the transaction's own, so it
- * sees them as they were at that time, whatever its snapshot sees of the deltas.
+ * Has this transaction truncated or rewritten a table, while its snapshot is that of
+ * its first statement?  What went with TRUNCATE, and what ALTER TABLE has written
+ * again as the transaction's own, is what was there at that time, whatever deltas
+ * the snapshot sees.
  */
 static bool
 is_ahead_of_snapshot(const SyncstateSource *source)
