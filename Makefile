@@ -61,6 +61,14 @@ PG_CPPFLAGS += -DSYNCSTATE_VERSION='"$(SYNCSTATE_VERSION)"'
 # PostgreSQL's own headers and function signatures trip over the last two.
 PG_CFLAGS += -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare
 
+# Calls from file to file are direct, as nothing of ours is for others to replace.
+# From PostgreSQL 16 on PGXS hides what is not exported, which comes to the same;
+# can go with support for 15.
+on_linux_15 = $(if $(filter linux-15,$(PORTNAME)-$(MAJORVERSION)),$(1))
+PG_CFLAGS += $(call on_linux_15,-fno-semantic-interposition)
+SHLIB_LINK += $(call on_linux_15,-Wl$(comma)-Bsymbolic-functions)
+comma = ,
+
 # Hashing rows is all loops; and xxHash asks for it.
 LOOPS_CFLAGS ?= -O3
 src/hash.o src/hash_avx2.o src/pack.o src/sketch.o: CFLAGS += $(LOOPS_CFLAGS)
