@@ -124,23 +124,23 @@ make_distinct(uint32 *places, uint32 ncells)
  * Three words that know nothing of each other: the parts of an element are good
  * hashes already, so it takes little; but no sum of elements may look like one.
  */
-static inline Derived
-derive(const Element *element, uint32 ncells)
+static inline void
+derive(Derived *derived, const Element *element, uint32 ncells)
 {
 	uint64		first = mix(element->key.low + element->row * UINT64CONST(0x9e3779b97f4a7c15));
 	uint64		second = mix(element->key.high ^ (element->row * UINT64CONST(0xd1b54a32d192ed03)));
-	Derived		derived;
+	uint32		a = place_of((uint32) first, ncells);
+	uint32		b = place_of((uint32) (first >> 32), ncells);
+	uint32		c = place_of((uint32) second, ncells);
+	uint32		d = place_of((uint32) (second >> 32), ncells);
 
-	derived.check = mix((element->key.low * UINT64CONST(0xaef17502108ef2d9)) ^ (element->key.high + element->row));
-	derived.places[0] = place_of((uint32) first, ncells);
-	derived.places[1] = place_of((uint32) (first >> 32), ncells);
-	derived.places[2] = place_of((uint32) second, ncells);
-	derived.places[3] = place_of((uint32) (second >> 32), ncells);
-	if (unlikely(derived.places[0] == derived.places[1] || derived.places[0] == derived.places[2] ||
-				 derived.places[0] == derived.places[3] || derived.places[1] == derived.places[2] ||
-				 derived.places[1] == derived.places[3] || derived.places[2] == derived.places[3]))
-		make_distinct(derived.places, ncells);
-	return derived;
+	derived->check = mix((element->key.low * UINT64CONST(0xaef17502108ef2d9)) ^ (element->key.high + element->row));
+	derived->places[0] = a;
+	derived->places[1] = b;
+	derived->places[2] = c;
+	derived->places[3] = d;
+	if (unlikely(a == b || a == c || a == d || b == c || b == d || c == d))
+		make_distinct(derived->places, ncells);
 }
 
 static inline void
@@ -232,6 +232,7 @@ syncstate_sketch_add(PG_FUNCTION_ARGS)
 	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 3);
 	const NullableDatum *columns = fcinfo->args + 3;
 	Sketch	   *sketch = PG_ARGISNULL(0) ? NULL : (Sketch *) PG_GETARG_POINTER(0);
+	Size		key_length;
 	Element		element;
 	Derived		derived;
 
@@ -244,11 +245,12 @@ syncstate_sketch_add(PG_FUNCTION_ARGS)
 	syncstate_prefetch_next_row(packer, columns);
 	packer->used = 0;
 	syncstate_pack_columns(packer, columns, 0, sketch->key_columns);
-	element.key = syncstate_packed_hash(packer);
+	key_length = packer->used;
 	syncstate_pack_columns(packer, columns, sketch->key_columns, packer->ncolumns);
+	element.key = syncstate_hash_bytes(packer->buffer, key_length);
 	element.row = syncstate_packed_hash(packer).low;
 
-	derived = derive(&element, sketch->ncells);
+	derive(&derived, &element, sketch->ncells);
 	for (int i = 0; i < PLACES; i++)
 		add_to_cell(&sketch->cells[derived.places[i]], &element, derived.check);
 	PG_RETURN_POINTER(sketch);
@@ -420,7 +422,7 @@ single_element(const Cell *cell, uint32 ncells, Found *found, Derived *derived)
 		found->element.row = -cell->sum.row;
 		check = -check;
 	}
-	*derived = derive(&found->element, ncells);
+	derive(derived, &found->element, ncells);
 	return derived->check == check;
 }
 
