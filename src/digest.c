@@ -118,7 +118,7 @@ syncstate_row_hash(PG_FUNCTION_ARGS)
 	return sync_row_hash(fcinfo);
 }
 
-static SyncstateDigest *
+static pg_noinline SyncstateDigest *
 new_digest(FunctionCallInfo fcinfo)
 {
 	return MemoryContextAllocZero(syncstate_aggregate_context(fcinfo), sizeof(SyncstateDigest));
