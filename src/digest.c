@@ -64,15 +64,6 @@ syncstate_parse_digest(const text *digest, SyncstateDigest *result)
 	return rows >= 0 && strcmp(text_to_cstring(syncstate_digest_text(result)), string) == 0;
 }
 
-/* The packer of a call site, for arguments from number "from" on. */
-SyncstatePacker *
-syncstate_kept_packer(FunctionCallInfo fcinfo, int from)
-{
-	if (unlikely(fcinfo->flinfo->fn_extra == NULL))
-		fcinfo->flinfo->fn_extra = syncstate_packer_of_args(fcinfo, fcinfo->flinfo->fn_mcxt, from);
-	return (SyncstatePacker *) fcinfo->flinfo->fn_extra;
-}
-
 /* The context that the state of an aggregate lives in; refuses any other call. */
 MemoryContext
 syncstate_aggregate_context(FunctionCallInfo fcinfo)
