@@ -1316,6 +1316,9 @@ syncstate_trim_packer(SyncstatePacker *packer)
  * it.  With the first row of a page, that is both; and what a scan reads when it
  * comes to the next page, which most often is the next one in memory, too: its
  * header and line pointers, and its first row.
+ *
+ * After a jump to somewhere else, nothing is asked for until two rows lie together
+ * again: who changes single rows all over a table would only be held up.
  */
 #define CACHE_LINE 64
 #define LONGEST_STRIDE 1024
@@ -1341,6 +1344,7 @@ syncstate_prefetch_row(const char *pointer, SyncstatePrefetch *prefetch)
 	else if (prefetch->stride > 0)
 	{
 		stride = prefetch->stride;
+		prefetch->stride = 0;
 		prefetch_memory(pointer - 2 * stride, 2 * stride);
 		prefetch_memory(pointer + stride - CACHE_LINE, 3 * CACHE_LINE);
 		prefetch_memory(pointer + BLCKSZ - CACHE_LINE, stride);

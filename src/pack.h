@@ -38,7 +38,7 @@ syncstate_hash_equal(SyncstateHash a, SyncstateHash b)
 typedef struct SyncstatePrefetch
 {
 	const char *last;			/* the row before */
-	ptrdiff_t	stride;			/* how far apart two rows of a page were; 0 until that is known */
+	ptrdiff_t	stride;			/* how far apart the last two rows were; 0: not known, or too far */
 } SyncstatePrefetch;
 
 /* How the values of one type are packed. */
