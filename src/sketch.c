@@ -243,6 +243,8 @@ syncstate_sketch_add(PG_FUNCTION_ARGS)
 		sketch = sketch_for_args(fcinfo, sketch, packer->ncolumns);
 
 	syncstate_prefetch_next_row(packer, columns);
+
+	/* Hashed when all is packed: to read back what was just written takes longer. */
 	packer->used = 0;
 	syncstate_pack_columns(packer, columns, 0, sketch->key_columns);
 	key_length = packer->used;
