@@ -187,9 +187,12 @@ hash_bytes(SyncstateHash hash)
 	return bytes;
 }
 
-/* pg_catalog.jsonb_build_object('id', x.k1, ...): the key of a row whose columns bear numbers */
+/*
+ * pg_catalog.jsonb_build_object('id', alias.k0, ...): the key of a row whose columns
+ * bear numbers, or, if not numbered, their names.
+ */
 static char *
-key_object(DiffJob *job, const char *alias)
+key_object(DiffJob *job, const char *alias, bool numbered)
 {
 	StringInfoData object;
 	ListCell   *cell;
@@ -197,8 +200,13 @@ key_object(DiffJob *job, const char *alias)
 	initStringInfo(&object);
 	appendStringInfoString(&object, "pg_catalog.jsonb_build_object(");
 	foreach(cell, job->key)
-		appendStringInfo(&object, "%s%s::pg_catalog.text, %s.k%d", foreach_current_index(cell) > 0 ? ", " : "",
-						 quote_literal_cstr(lfirst(cell)), alias, foreach_current_index(cell));
+	{
+		int			i = foreach_current_index(cell);
+
+		appendStringInfo(&object, "%s%s::pg_catalog.text, %s.%s", i > 0 ? ", " : "",
+						 quote_literal_cstr(lfirst(cell)), alias,
+						 numbered ? psprintf("k%d", i) : quote_identifier(lfirst(cell)));
+	}
 	appendStringInfoChar(&object, ')');
 	return object.data;
 }
@@ -223,25 +231,53 @@ key_columns(DiffJob *job, const char *alias, bool define)
 	return list.data;
 }
 
+/* The hash of a key, of the side's rows x. */
+static char *
+key_hash_of(DiffJob *job)
+{
+	return psprintf("syncstate.sync_row_hash(%s)", syncstate_column_list(job->key, "x.%s"));
+}
+
 /*
- * A side's keys (k0 ...), their hashes (h) and the digests of their rows (d);
- * condition: which, as a list of hashes, or "".  A foreign server does the
- * grouping.
+ * A side's keys (k0 ...), their hashes (h) and the digests of their rows (d).  A
+ * foreign server does the grouping.
  *
  * By the hash as well as by the columns, whose equality may be coarser: where
  * 'a' = 'A' by a collation, they are two keys to us.
  */
 static char *
-grouped_side(DiffJob *job, int side, const char *condition)
+grouped_side(DiffJob *job, int side)
 {
 	char	   *columns = syncstate_column_list(job->key, "x.%s");
-	char	   *hash = psprintf("syncstate.sync_row_hash(%s)", columns);
+	char	   *hash = key_hash_of(job);
 
-	return psprintf("(SELECT %s, %s AS h, syncstate.sync_digest(%s) AS d FROM %s AS x%s%s%s GROUP BY %s, %s OFFSET 0)",
+	return psprintf("(SELECT %s, %s AS h, syncstate.sync_digest(%s) AS d FROM %s AS x GROUP BY %s, %s OFFSET 0)",
 					key_columns(job, "x", true), hash,
 					syncstate_column_list(job->columns, "x.%s"), job->table[side],
-					condition[0] == '\0' ? "" : " WHERE ", condition[0] == '\0' ? "" : hash, condition,
 					columns, hash);
+}
+
+/*
+ * Of the keys whose hashes are in parameter number "wanted": the side, the key, its
+ * hash, and the digest of its rows.  Grouped in the same way, but such that Append
+ * need not wait for another server: in one level, and with all that is grouped by
+ * among the columns, where the other side, whose types may be others, has NULL.
+ */
+static char *
+look_up_query(DiffJob *job, int side, int wanted)
+{
+	char	   *columns = syncstate_column_list(job->key, "x.%s");
+	char	   *hash = key_hash_of(job);
+	StringInfoData others;
+
+	initStringInfo(&others);
+	for (int i = 0; i < list_length(job->key); i++)
+		appendStringInfoString(&others, i > 0 ? ", NULL" : "NULL");
+	return psprintf("SELECT %d, %s, %s, syncstate.sync_digest(%s), %s, %s FROM %s AS x"
+					" WHERE %s OPERATOR(pg_catalog.=) ANY ($%d) GROUP BY %s, %s",
+					side, key_object(job, "x", false), hash, syncstate_column_list(job->columns, "x.%s"),
+					side == SIDE_LOCAL ? columns : others.data, side == SIDE_LOCAL ? others.data : columns,
+					job->table[side], hash, wanted, columns, hash);
 }
 
 static int
@@ -260,43 +296,80 @@ find_difference(DiffJob *job, bytea *key_hash)
 }
 
 /*
- * Looks up keys on one side by their hashes, with the digests of their rows.  A
- * key of which a sketch told only one side has to be asked for on the other side
- * as well: where keys are not unique, one row of it may be the same on both.
+ * The hashes of keys to look up on a side.  A key of which a sketch told only one
+ * side has to be asked for on the other side as well: where keys are not unique,
+ * one row of it may be the same on both.
  */
-static void
-look_up_keys(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all)
+static NullableDatum
+hashes_to_look_up(DiffJob *job, int side, const SyncstateSketchDiff *diff, bool all, int *n)
 {
 	NullableDatum *hashes = palloc_array(NullableDatum, diff->nkeys + 1);
-	Oid			argtypes[] = {BYTEAARRAYOID};
-	NullableDatum wanted;
-	int			n = 0;
 
+	*n = 0;
 	for (int i = 0; i < diff->nkeys; i++)
 	{
 		const SyncstateSketchKey *key = &diff->keys[i];
 
 		/* What a key of both sides is called, one of them knows. */
 		if (all || side == SIDE_LOCAL || !key->in_a || !key->in_b)
-			hashes[n++] = syncstate_datum(PointerGetDatum(job->differences[i].key_hash));
+			hashes[(*n)++] = syncstate_datum(PointerGetDatum(job->differences[i].key_hash));
 	}
-	if (n == 0)
-		return;
+	return syncstate_datum(syncstate_array(hashes, *n, BYTEAOID));
+}
 
-	wanted = syncstate_datum(syncstate_array(hashes, n, BYTEAOID));
-	syncstate_run_query(&job->source, side,
-						psprintf("SELECT %s, g.h, g.d FROM %s AS g", key_object(job, "g"),
-								 grouped_side(job, side, " OPERATOR(pg_catalog.=) ANY ($1)")),
-						1, argtypes, &wanted);
+/* The side that a row of the result says it is of. */
+static int
+side_in_result(const DiffJob *job, uint64 row)
+{
+	NullableDatum side = syncstate_result(row, 1);
+
+	if (side.isnull || (DatumGetInt32(side.value) != SIDE_LOCAL && DatumGetInt32(side.value) != SIDE_REMOTE))
+		refuse_answer(job);
+	return DatumGetInt32(side.value);
+}
+
+static void
+note_looked_up(DiffJob *job)
+{
 	for (uint64 row = 0; row < SPI_tuptable->numvals; row++)
 	{
-		Difference *difference = find_difference(job, hash_in_result(job, row, 2));
+		int			side = side_in_result(job, row);
+		Difference *difference = find_difference(job, hash_in_result(job, row, 3));
 
 		if (difference == NULL)
 			continue;
-		difference->key = syncstate_result(row, 1).value;
+		difference->key = syncstate_result(row, 2).value;
 		difference->here[side] = true;
-		difference->digest[side] = digest_in_result(job, row, 3);
+		difference->digest[side] = digest_in_result(job, row, 4);
+	}
+}
+
+/* Looks up keys by their hashes, with the digests of their rows; on both sides at once, if possible. */
+static void
+look_up_keys(DiffJob *job, const SyncstateSketchDiff *diff, bool all)
+{
+	Oid			argtypes[] = {BYTEAARRAYOID, BYTEAARRAYOID};
+	NullableDatum wanted[2];
+	int			n[2];
+
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+		wanted[side] = hashes_to_look_up(job, side, diff, all, &n[side]);
+
+	if (n[SIDE_LOCAL] > 0 && n[SIDE_REMOTE] > 0 && syncstate_is_asynchronous(&job->source))
+	{
+		syncstate_run_query(&job->source, BOTH_SIDES,
+							psprintf("%s UNION ALL %s", look_up_query(job, SIDE_LOCAL, 1),
+									 look_up_query(job, SIDE_REMOTE, 2)),
+							2, argtypes, wanted);
+		note_looked_up(job);
+		return;
+	}
+	for (int side = SIDE_LOCAL; side <= SIDE_REMOTE; side++)
+	{
+		if (n[side] == 0)
+			continue;
+		syncstate_run_query(&job->source, side, look_up_query(job, side, 1), 1, argtypes, &wanted[side]);
+		note_looked_up(job);
 	}
 }
 
@@ -336,8 +409,7 @@ resolve_keys(DiffJob *job, const SyncstateSketchDiff *diff, bool all)
 	job->differences = palloc0_array(Difference, diff->nkeys + 1);
 	for (int i = 0; i < diff->nkeys; i++)
 		job->differences[i].key_hash = hash_bytes(diff->keys[i].key);
-	look_up_keys(job, SIDE_LOCAL, diff, all);
-	look_up_keys(job, SIDE_REMOTE, diff, all);
+	look_up_keys(job, diff, all);
 	check_looked_up(job, diff, all);
 }
 
@@ -349,12 +421,12 @@ diff_by_lists(DiffJob *job)
 	char	   *side[2];
 
 	for (int i = SIDE_LOCAL; i <= SIDE_REMOTE; i++)
-		side[i] = grouped_side(job, i, "");
+		side[i] = grouped_side(job, i);
 	syncstate_run_query(&job->source, BOTH_SIDES,
 						psprintf("SELECT CASE WHEN l.h IS NULL THEN %s ELSE %s END, COALESCE(l.h, r.h), l.d, r.d"
 								 " FROM %s AS l FULL JOIN %s AS r ON l.h OPERATOR(pg_catalog.=) r.h"
 								 " WHERE (l.d COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) r.d) IS NOT TRUE",
-								 key_object(job, "r"), key_object(job, "l"), side[0], side[1]),
+								 key_object(job, "r", true), key_object(job, "l", true), side[0], side[1]),
 						0, NULL, NULL);
 
 	job->ndifferences = (int64) SPI_tuptable->numvals;
@@ -582,7 +654,7 @@ write_row_bases(DiffJob *job)
 							   " WHERE b.type_key OPERATOR(pg_catalog.=) $1 AND b.key_hash OPERATOR(pg_catalog.=) g.h"
 							   " AND b.row_hash OPERATOR(pg_catalog.=) " SUM_OF("g.d") ")"
 							   " ON CONFLICT (type_key, key_hash) DO UPDATE SET row_hash = EXCLUDED.row_hash",
-							   grouped_side(job, SIDE_LOCAL, "")),
+							   grouped_side(job, SIDE_LOCAL)),
 					  2, argtypes, args);
 	write_by_snapshot(psprintf("DELETE FROM syncstate.sync_row_base b WHERE b.type_key OPERATOR(pg_catalog.=) $1"
 							   " AND NOT (b.key_hash OPERATOR(pg_catalog.=) ANY ($2))"

@@ -464,8 +464,8 @@ async_capable(List *options, bool otherwise)
  * Can the server that has the remote side work on it while we read ours?  As
  * postgres_fdw is told it, for the server or the table.
  */
-static bool
-is_asynchronous(const SyncstateSource *source)
+bool
+syncstate_is_asynchronous(const SyncstateSource *source)
 {
 	ForeignTable *table;
 
@@ -534,7 +534,7 @@ tell_answers_apart(NullableDatum result[2])
 void
 syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, NullableDatum result[2])
 {
-	if (is_asynchronous(source))
+	if (syncstate_is_asynchronous(source))
 	{
 		char	   *query = psprintf("%s UNION ALL %s",
 									 aggregate_query(source, SIDE_LOCAL, "0, ", aggregate),

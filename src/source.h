@@ -46,6 +46,7 @@ extern char *syncstate_source_table(const SyncstateSource *source, int side);
 extern char *syncstate_column_list(List *columns, const char *format);
 extern void syncstate_run_query(const SyncstateSource *source, int side, const char *query,
 								int nargs, Oid *argtypes, const NullableDatum *args);
+extern bool syncstate_is_asynchronous(const SyncstateSource *source);
 extern void syncstate_aggregate_sides(const SyncstateSource *source, const char *aggregate, NullableDatum result[2]);
 extern SyncstateDigest syncstate_scan_digest(const SyncstateSource *source, int side);
 extern bool syncstate_measure_sides(Datum type_key, SyncstateObserved *observed);
