@@ -7,8 +7,9 @@ Two equal tables of N rows; in each round, 0, 1, 90, N/100 or 2N/5 keys are made
 to differ: changed, deleted or new on either side, at random.  sync_source_diff
 must tell what two EXCEPTs tell, and sync_source_diff3, with the bases of when all
 was equal, on which side it was done.  Once with both tables in one database, and
-once with one of them behind postgres_fdw.  In the end a sync is recorded, which
-must not move the base of any row that differs.
+twice with one of them behind postgres_fdw, which is asked after our side or at the
+same time.  In the end a sync is recorded, which must not move the base of any row
+that differs.
 
 The databases are made on the server of PGHOST, PGPORT ...; shows how long
 everything took.  Ends with "rounds: N passed, N failed"; exits with 0 if all
@@ -27,6 +28,10 @@ FAR = "syncstate_model_diff_far"
 
 TABLE = """
 CREATE TABLE %s (id bigint PRIMARY KEY, title text NOT NULL, body text, doc jsonb, at timestamptz, flag boolean)
+"""
+FOREIGN_TABLE = """
+CREATE FOREIGN TABLE %s (id bigint, title text, body text, doc jsonb, at timestamptz, flag boolean)
+    SERVER far OPTIONS (table_name 'other'%s)
 """
 ROWS = """
 SELECT i, 'title ' || i, repeat(md5(i::text), 3), jsonb_build_object('n', i, 'tags', ARRAY['a', 'b']),
@@ -56,6 +61,8 @@ WITH ours AS (SELECT * FROM article EXCEPT SELECT * FROM {remote}),
 SELECT coalesce(o.id, t.id), CASE WHEN t.id IS NULL THEN 'local_only' WHEN o.id IS NULL THEN 'remote_only' ELSE 'different' END
   FROM ours o FULL JOIN theirs t ON o.id = t.id
 """
+# Keys, and where their remote side is.
+SOURCES = {"local": "other", "postgres_fdw": "far_other", "async_capable": "far_other_async"}
 DIFF = "SELECT (key->>'id')::bigint, difference FROM sync_source_diff(%s)"
 DIFF3 = "SELECT (key->>'id')::bigint, action || ' ' || detail FROM sync_source_diff3(%s)"
 
@@ -89,13 +96,12 @@ class Model:
             CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw
                 OPTIONS (host %s, port %s, dbname %s, extensions 'syncstate', fetch_size '10000');
             CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user %s, password %s);
-            CREATE FOREIGN TABLE far_other (id bigint, title text, body text, doc jsonb, at timestamptz, flag boolean)
-                SERVER far OPTIONS (table_name 'other');
             """, (info.host, str(info.port), FAR, info.user, info.password or ""))
+        for table, options in (("far_other", ""), ("far_other_async", ", async_capable 'true'")):
+            self.run(self.here, FOREIGN_TABLE % (table, options))
         self.fill()
-        self.run(self.here, """
-            SELECT sync_source_attach('local', 'article', 'other', row_base => true);
-            SELECT sync_source_attach('postgres_fdw', 'article', 'far_other', row_base => true)""")
+        for key, remote in SOURCES.items():
+            self.run(self.here, "SELECT sync_source_attach(%s, 'article', %s, row_base => true)", (key, remote))
 
     @staticmethod
     def run(connection, sql, args=None):
@@ -135,8 +141,9 @@ class Model:
 
     def round(self, n):
         planned = self.run(self.here, PLANNED)
-        for key, remote in (("local", "other"), ("postgres_fdw", "far_other")):
-            so, except_time = self.timed(EXCEPT.format(remote=remote))
+        for key, remote in SOURCES.items():
+            if key != "async_capable":
+                so, except_time = self.timed(EXCEPT.format(remote=remote))
             told, diff_time = self.timed(DIFF, (key,))
             decided, diff3_time = self.timed(DIFF3, (key,))
             self.check("%s: %d of %d keys" % (key, n, self.rows),
@@ -146,7 +153,7 @@ class Model:
 
     def mark(self, n):
         """Records a sync; what is decided about rows that differ stays."""
-        for key in ("local", "postgres_fdw"):
+        for key in SOURCES:
             before = self.run(self.here, DIFF3, (key,))
             _, elapsed = self.timed("SELECT 1 FROM sync_state_mark_synced(%s, 'l', 'r')", (key,))
             after = self.run(self.here, DIFF3, (key,))
