@@ -211,9 +211,9 @@ key_object(DiffJob *job, const char *alias, bool numbered)
 	return object.data;
 }
 
-/* "x.id AS k0, ..." or "alias.k0, ..." */
+/* The key of a side's rows x, numbered: x.id AS k0, ... */
 static char *
-key_columns(DiffJob *job, const char *alias, bool define)
+numbered_key(DiffJob *job)
 {
 	StringInfoData list;
 	ListCell   *cell;
@@ -221,12 +221,9 @@ key_columns(DiffJob *job, const char *alias, bool define)
 	initStringInfo(&list);
 	foreach(cell, job->key)
 	{
-		if (foreach_current_index(cell) > 0)
-			appendStringInfoString(&list, ", ");
-		if (define)
-			appendStringInfo(&list, "%s.%s AS k%d", alias, quote_identifier(lfirst(cell)), foreach_current_index(cell));
-		else
-			appendStringInfo(&list, "%s.k%d", alias, foreach_current_index(cell));
+		int			i = foreach_current_index(cell);
+
+		appendStringInfo(&list, "%sx.%s AS k%d", i > 0 ? ", " : "", quote_identifier(lfirst(cell)), i);
 	}
 	return list.data;
 }
@@ -252,7 +249,7 @@ grouped_side(DiffJob *job, int side)
 	char	   *hash = key_hash_of(job);
 
 	return psprintf("(SELECT %s, %s AS h, syncstate.sync_digest(%s) AS d FROM %s AS x GROUP BY %s, %s OFFSET 0)",
-					key_columns(job, "x", true), hash,
+					numbered_key(job), hash,
 					syncstate_column_list(job->columns, "x.%s"), job->table[side],
 					columns, hash);
 }
