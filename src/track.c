@@ -61,6 +61,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -337,11 +338,13 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId subid, SubTransacti
 #define ROW_TRIGGER "track"
 #define TRUNCATE_TRIGGER "track_truncate"
 
+#define TRIGGER_PREFIX "~syncstate_"
+
 /* The name of a source's triggers: several sources may be of one table. */
 static char *
 trigger_name(const SyncstateSource *source, const char *what)
 {
-	return psprintf("~syncstate_%s_%02x%02x%02x%02x", what, source->id.data[0],
+	return psprintf(TRIGGER_PREFIX "%s_%02x%02x%02x%02x", what, source->id.data[0],
 					source->id.data[1], source->id.data[2], source->id.data[3]);
 }
 
@@ -381,17 +384,6 @@ invalidate_trackers(Datum arg, Oid relid)
 		if (relid == InvalidOid || relid == tracker->relid)
 			tracker->valid = false;
 	}
-}
-
-void
-syncstate_init_tracking(void)
-{
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Tracker)};
-
-	trackers = hash_create("syncstate trackers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
-	CacheRegisterRelcacheCallback(invalidate_trackers, (Datum) 0);
-	RegisterXactCallback(at_transaction_event, NULL);
-	RegisterSubXactCallback(at_subtransaction_event, NULL);
 }
 
 /*
@@ -506,9 +498,8 @@ forget_invalid_trackers(void)
 }
 
 static Tracker *
-find_tracker(const TriggerData *trigdata)
+find_tracker(const Trigger *trigger, Relation rel)
 {
-	const Trigger *trigger = trigdata->tg_trigger;
 	Tracker	   *tracker = last_tracker;
 
 	if (tracker != NULL && tracker->trigger == trigger->tgoid && tracker->valid)
@@ -529,14 +520,14 @@ find_tracker(const TriggerData *trigdata)
 			ereport(ERROR,
 					(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 					 errmsg("trigger \"%s\" must name a type_key", trigger->tgname)));
-		set_up_tracker(tracker, trigdata->tg_relation, trigger);
+		set_up_tracker(tracker, rel, trigger);
 	}
 	last_tracker = tracker;
 	return tracker;
 }
 
 static SyncstateHash
-hash_slot(Tracker *tracker, TupleTableSlot *slot)
+hash_slot(const Tracker *tracker, TupleTableSlot *slot)
 {
 	SyncstateHash hash;
 
@@ -569,6 +560,24 @@ check_called_as(FunctionCallInfo fcinfo, const char *name, bool row)
 				 errmsg("function \"%s\" was not called by its trigger", name)));
 }
 
+/* A row became another one; either may be NULL or empty. */
+static void
+count_row(const Tracker *tracker, TupleTableSlot *old, TupleTableSlot *new)
+{
+	PendingDelta *delta = pending_delta(&tracker->source_id);
+
+	if (!TupIsNull(old))
+	{
+		syncstate_hash_subtract(&delta->digest.sum, hash_slot(tracker, old));
+		delta->digest.rows--;
+	}
+	if (!TupIsNull(new))
+	{
+		syncstate_hash_add(&delta->digest.sum, hash_slot(tracker, new));
+		delta->digest.rows++;
+	}
+}
+
 /*
  * syncstate.track('type_key'): AFTER INSERT OR UPDATE OR DELETE, for each row
  */
@@ -577,36 +586,154 @@ syncstate_track(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	Tracker	   *tracker;
-	PendingDelta *delta;
+	TupleTableSlot *old = NULL;
+	TupleTableSlot *new = NULL;
 
 	check_called_as(fcinfo, "syncstate.track", true);
-	tracker = find_tracker(trigdata);
+	tracker = find_tracker(trigdata->tg_trigger, trigdata->tg_relation);
 	if (!tracker->attached)
 		return PointerGetDatum(NULL);
 
-	delta = pending_delta(&tracker->source_id);
-	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		prefetch(trigdata->tg_trigslot, &tracker->old_rows);
-		syncstate_hash_subtract(&delta->digest.sum, hash_slot(tracker, trigdata->tg_trigslot));
-		delta->digest.rows--;
-	}
-	if (!TRIGGER_FIRED_BY_DELETE(trigdata->tg_event))
-	{
-		TupleTableSlot *slot = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event)
-			? trigdata->tg_newslot
-			: trigdata->tg_trigslot;
-
-		prefetch(slot, &tracker->new_rows);
-		syncstate_hash_add(&delta->digest.sum, hash_slot(tracker, slot));
-		delta->digest.rows++;
-	}
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		new = trigdata->tg_trigslot;
+	else
+		old = trigdata->tg_trigslot;
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		new = trigdata->tg_newslot;
+	if (old != NULL)
+		prefetch(old, &tracker->old_rows);
+	if (new != NULL)
+		prefetch(new, &tracker->new_rows);
+	count_row(tracker, old, new);
 	return PointerGetDatum(NULL);
 }
 
+/* ------------------------------------------------------------- without queue */
+
+/*
+ * Of what an AFTER ROW trigger costs, most is the server's: each row is noted in a
+ * queue, read again when the statement ends, and handed to the function.  But a
+ * sum may be added to at once: in whatever order, and if the statement fails, what
+ * it has added goes with its level.  So in statements that begin once the library
+ * is in the session, our triggers do their work where the server looks whether a
+ * trigger is to be queued, which is after the row was written and with both of its
+ * versions at hand: where a condition (WHEN) would be evaluated.  The executor has
+ * a copy of the triggers for each statement and a place for what each condition
+ * was compiled to; there we put a function of ours, which adds, and says no.
+ *
+ * Rows that the executor writes without being asked by a statement (COPY, logical
+ * replication), or to partitions which it finds while it runs, go through the queue.
+ */
+typedef struct DirectTrigger
+{
+	Relation	rel;
+	const Trigger *trigger;
+} DirectTrigger;
+
+static Datum
+track_directly(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	DirectTrigger *direct = state->evalfunc_private;
+	Tracker	   *tracker = find_tracker(direct->trigger, direct->rel);
+
+	if (tracker->attached)
+		count_row(tracker, econtext->ecxt_innertuple, econtext->ecxt_outertuple);
+	*isnull = false;
+	return BoolGetDatum(false);
+}
+
+/* The function syncstate.track, once a trigger of ours has been seen. */
+static Oid	track_function = InvalidOid;
+
+static void
+forget_track_function(Datum arg, int cacheid, uint32 hashvalue)
+{
+	track_function = InvalidOid;
+}
+
+static bool
+calls_track_function(const Trigger *trigger)
+{
+	if (!OidIsValid(track_function) && strncmp(trigger->tgname, TRIGGER_PREFIX ROW_TRIGGER "_", strlen(TRIGGER_PREFIX ROW_TRIGGER "_")) == 0)
+	{
+		FmgrInfo	function;
+
+		fmgr_info(trigger->tgfoid, &function);
+		if (function.fn_addr == syncstate_track)
+			track_function = trigger->tgfoid;
+	}
+	return OidIsValid(track_function) && trigger->tgfoid == track_function;
+}
+
+/* Has the triggers of ours on a table that a statement writes to do their work at once. */
+static void
+bypass_queue(EState *estate, ResultRelInfo *written)
+{
+	TriggerDesc *triggers = written->ri_TrigDesc;
+
+	/* A partitioned table has no rows; the triggers that it passes on are not for itself. */
+	if (triggers == NULL || written->ri_RelationDesc->rd_rel->relkind != RELKIND_RELATION)
+		return;
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		Trigger	   *trigger = &triggers->triggers[i];
+		DirectTrigger *direct;
+		ExprState  *condition;
+
+		if (!TRIGGER_FOR_ROW(trigger->tgtype) || !TRIGGER_FOR_AFTER(trigger->tgtype) ||
+			trigger->tgqual != NULL || trigger->tgdeferrable || !calls_track_function(trigger))
+			continue;
+
+		direct = MemoryContextAlloc(estate->es_query_cxt, sizeof(DirectTrigger));
+		direct->rel = written->ri_RelationDesc;
+		direct->trigger = trigger;
+		condition = MemoryContextAllocZero(estate->es_query_cxt, sizeof(ExprState));
+		condition->type = T_ExprState;
+		condition->flags = EEO_FLAG_IS_QUAL;
+		condition->evalfunc = track_directly;
+		condition->evalfunc_private = direct;
+		written->ri_TrigWhenExprs[i] = condition;
+
+		/* Never read, for it has been compiled. */
+		trigger->tgqual = MemoryContextStrdup(estate->es_query_cxt, "");
+	}
+}
+
+static ExecutorStart_hook_type next_ExecutorStart = NULL;
+
+static void
+start_executor(QueryDesc *query, int eflags)
+{
+	ListCell   *cell;
+
+	if (next_ExecutorStart != NULL)
+		next_ExecutorStart(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+
+	foreach(cell, query->estate->es_opened_result_relations)
+		bypass_queue(query->estate, lfirst(cell));
+}
+
+void
+syncstate_init_tracking(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Tracker)};
+
+	trackers = hash_create("syncstate trackers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(invalidate_trackers, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, forget_track_function, (Datum) 0);
+	RegisterXactCallback(at_transaction_event, NULL);
+	RegisterSubXactCallback(at_subtransaction_event, NULL);
+	next_ExecutorStart = ExecutorStart_hook;
+	ExecutorStart_hook = start_executor;
+}
+
+/* ----------------------------------------------------------------- TRUNCATE */
+
 /* The digest of a table's rows, as the latest snapshot sees them. */
 static SyncstateDigest
-scan_table(Tracker *tracker, Relation rel)
+scan_table(const Tracker *tracker, Relation rel)
 {
 	SyncstateDigest digest = {0};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -643,7 +770,7 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 	Tracker	   *tracker;
 
 	check_called_as(fcinfo, "syncstate.track_truncate", false);
-	tracker = find_tracker(trigdata);
+	tracker = find_tracker(trigdata->tg_trigger, trigdata->tg_relation);
 	if (tracker->attached)
 	{
 		SyncstateDigest digest = scan_table(tracker, trigdata->tg_relation);

@@ -4,8 +4,9 @@ to do, which is the least that an AFTER ROW trigger can cost."""
 
 from sections.digest import DOCUMENTS
 
-IDLE_TRIGGER = ("CREATE TRIGGER idle AFTER INSERT OR UPDATE ON idle FOR EACH ROW"
-                " EXECUTE FUNCTION syncstate.track('no source')")
+# Of a function that is not syncstate.track itself, whose triggers need no queue.
+IDLE_TRIGGER = ("CREATE OR REPLACE FUNCTION idle() RETURNS trigger LANGUAGE c AS '$libdir/syncstate', 'syncstate_track';"
+                "CREATE TRIGGER idle AFTER INSERT OR UPDATE ON idle FOR EACH ROW EXECUTE FUNCTION idle('no source')")
 
 
 def run(bench):
