@@ -681,7 +681,7 @@ bypass_queue(EState *estate, ResultRelInfo *written)
 		ExprState  *condition;
 
 		if (!TRIGGER_FOR_ROW(trigger->tgtype) || !TRIGGER_FOR_AFTER(trigger->tgtype) ||
-			trigger->tgqual != NULL || trigger->tgdeferrable || !calls_track_function(trigger))
+			trigger->tgqual != NULL || !calls_track_function(trigger))
 			continue;
 
 		direct = MemoryContextAlloc(estate->es_query_cxt, sizeof(DirectTrigger));

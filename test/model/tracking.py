@@ -11,7 +11,8 @@ that catch errors; they commit, roll back, or prepare and leave the end to
 somebody later.  In between come disabled and enabled triggers, columns that are
 added, dropped, and of another type, renamed labels of an enum, partitions that
 are detached, attached and made, folds and verifications, at READ COMMITTED and
-above.
+above; and new sessions, for in those that have the library the triggers do their
+work at once, else through the queue.
 
 At random instants two checkers, and the writers in their own transactions,
 compare in one snapshot what a delta tells with what the rows are.  After the
@@ -207,8 +208,18 @@ class Writer(Worker):
         except Exception as error:      # pylint: disable=broad-except
             self.error = error
 
+    def connect_anew(self):
+        """A session without the library: what its first statement writes goes through the queue of triggers."""
+        connections = self.model.connections
+        mine = connections.index(self.connection)
+        self.connection.close()
+        connections[mine] = self.connection = connect()
+        self.cursor = self.connection.cursor()
+
     def transaction(self):
         pick = self.random
+        if pick.random() < 0.15:
+            self.connect_anew()
         isolation = pick.choices(["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"], [8, 2, 1])[0]
         self.execute("BEGIN ISOLATION LEVEL " + isolation)
         try:

@@ -196,6 +196,80 @@ $early->query_safe(q{UPDATE content SET title = 'it is there' WHERE id = 5});
 is(told($node, 'restored'), '102 tracked', '... is noticed by sessions that knew none');
 $early->quit;
 
+# ----------------------------------------------- with the queue and without it
+
+# How a statement is tracked: EXPLAIN ANALYZE names our trigger if its rows went through the queue.
+sub way
+{
+	my (@statements) = @_;
+	my $last = pop @statements;
+	my $plan = $node->safe_psql('ways', join(';', @statements, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $last"));
+
+	return $plan =~ /^Trigger ~syncstate_track_\w+.*: calls=\d+$/m ? 'queued' : 'at once';
+}
+
+my @statements = (
+	[q{INSERT INTO content SELECT i, repeat('long ' || i, 10000) FROM generate_series(101, 110) i}, 110],
+	[q{INSERT INTO content VALUES (100, 'there'), (111, 'new') ON CONFLICT (id) DO UPDATE SET title = EXCLUDED.title}, 111],
+	[q{UPDATE content SET title = title || '!' WHERE id % 3 = 0}, 111],
+	[q{UPDATE content SET title = NULL, id = id + 200 WHERE id > 105}, 111],
+	[q{UPDATE content c SET title = o.title FROM content o WHERE o.id = c.id + 1}, 111],
+	[q{MERGE INTO content c USING (VALUES (1, 'merged'), (2, NULL), (120, 'in')) v(id, title) ON v.id = c.id
+WHEN MATCHED AND v.title IS NULL THEN DELETE WHEN MATCHED THEN UPDATE SET title = v.title
+WHEN NOT MATCHED THEN INSERT VALUES (v.id, v.title)}, 111],
+	[q{WITH gone AS (DELETE FROM content WHERE id BETWEEN 306 AND 308 RETURNING id) UPDATE content SET title = 'x' WHERE id IN (SELECT id - 300 FROM gone)}, 108],
+	[q{DELETE FROM content WHERE id > 100}, 99],
+	[q{INSERT INTO content VALUES (2, 'back')}, 100]);
+my $load = 'SELECT sync_state_version()';
+
+$node->safe_psql('postgres', 'CREATE DATABASE ways');
+$node->safe_psql('ways', $content);
+for my $case (['queued'], ['at once', $load])
+{
+	my ($way, @before) = @$case;
+
+	for my $statement (@statements)
+	{
+		my ($sql, $rows) = @$statement;
+
+		is(way(@before, $sql), $way, "$way: $sql");
+		is(told($node, 'ways'), "$rows tracked", '... is tracked');
+	}
+	is(valid($node, 'ways'), 'true', "$way: all of it is right");
+}
+is(way($statements[2][0], $statements[2][0]), 'at once', 'the trigger loads the library for the next statement');
+{
+	local $ENV{PGOPTIONS} = '-c session_preload_libraries=syncstate';
+	is(way($statements[2][0]), 'at once', 'a session that has it from the beginning');
+}
+(undef, undef, $stderr) = $node->psql('ways', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET client_min_messages = log; $load; $statements[2][0]");
+like($stderr, qr/Update on content/, 'who has hooked the start of statements before is still told');
+
+$node->safe_psql('ways', q{
+CREATE TABLE parted (id int, title text) PARTITION BY RANGE (id);
+CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (100);
+CREATE TABLE high PARTITION OF parted FOR VALUES FROM (100) TO (200);
+SELECT FROM sync_source_attach('parted', 'parted');
+SELECT sync_source_track('parted');
+});
+is(way($load, q{INSERT INTO parted SELECT i, i FROM generate_series(0, 199) i}), 'queued', 'partitions that the executor finds while it runs: queued');
+is(way($load, q{UPDATE parted SET title = 'x' WHERE id % 2 = 0}), 'at once', '... that it knows of: at once');
+is(way($load, q{UPDATE parted SET id = 199 - id WHERE id % 10 = 0}), 'at once', '... from one to another, too');
+is(way($load, q{DELETE FROM low WHERE id < 20}), 'at once', '... one alone: at once');
+is(told($node, 'ways', 'parted'), '180 tracked', '... none is missed');
+
+is(way($load, 'ALTER FUNCTION syncstate.track() SET work_mem = 100', $statements[2][0]), 'queued', 'a trigger function that is no longer ours alone is called');
+is(way($load, $statements[2][0], 'ALTER FUNCTION syncstate.track() RESET ALL', $statements[2][0]), 'at once', '... until it is again');
+is(way($load, $statements[2][0], 'ALTER FUNCTION syncstate.track() SET work_mem = 100', $statements[2][0]), 'queued', '... also once it was known');
+$node->safe_psql('ways', 'ALTER FUNCTION syncstate.track() RESET ALL');
+is(told($node, 'ways'), '100 tracked', '... and all that is tracked');
+
+my $name = $node->safe_psql('ways', q{SELECT quote_ident(tgname) FROM pg_trigger WHERE tgrelid = 'content'::regclass AND tgname LIKE '~syncstate_track_%' AND tgtype & 1 = 1});
+$node->safe_psql('ways', qq{DROP TRIGGER $name ON content;
+CREATE TRIGGER $name AFTER INSERT OR UPDATE OR DELETE ON content FOR EACH ROW WHEN (true) EXECUTE FUNCTION syncstate.track('content')});
+is(way($load, $statements[2][0]), 'queued', 'a trigger that somebody has given a condition is asked it');
+is(told($node, 'ways'), '100 read', '... and does not count');
+
 # --------------------------------------------------------- logical replication
 
 $node->safe_psql('postgres', 'CREATE DATABASE publisher');
@@ -231,6 +305,7 @@ $node->safe_psql('subscriber', 'DROP SUBSCRIPTION s');
 $node->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "shared_preload_libraries = 'syncstate'");
 $standby->start;
 $node->safe_psql('postgres', q{UPDATE content SET title = 'streamed' WHERE id < 20; BEGIN; DELETE FROM content WHERE id = 100; PREPARE TRANSACTION 'five'});
 $node->wait_for_catchup($standby);
