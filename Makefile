@@ -40,6 +40,7 @@ OBJS = \
 	src/observe.o \
 	src/pack.o \
 	src/partial.o \
+	src/pending.o \
 	src/plans.o \
 	src/resolve.o \
 	src/run.o \
@@ -49,6 +50,7 @@ OBJS = \
 	src/syncstate.o \
 	src/touch.o \
 	src/track.o \
+	src/tracking.o \
 	src/update.o
 
 EXTENSION = syncstate

@@ -167,8 +167,7 @@ syncstate_digest_combine(PG_FUNCTION_ARGS)
 	total = PG_ARGISNULL(0) ? new_digest(fcinfo) : (SyncstateDigest *) PG_GETARG_POINTER(0);
 	other = (SyncstateDigest *) PG_GETARG_POINTER(1);
 
-	syncstate_hash_add(&total->sum, other->sum);
-	total->rows += other->rows;
+	syncstate_add_digest(total, other);
 	PG_RETURN_POINTER(total);
 }
 

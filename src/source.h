@@ -53,6 +53,8 @@ extern bool syncstate_measure_sides(Datum type_key, SyncstateObserved *observed)
 
 /* track.c */
 extern void syncstate_init_tracking(void);
+
+/* tracking.c */
 extern bool syncstate_tracked_digest(const SyncstateSource *source, List *columns, SyncstateDigest *digest);
 extern bool syncstate_is_tracked(const SyncstateSource *source);
 extern bool syncstate_untrack(const SyncstateSource *source);

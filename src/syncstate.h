@@ -25,7 +25,9 @@
  *	digest.c	fingerprints of rows: sync_row_hash, sync_digest
  *	sketch.c	sketches of rows, from which differences can be read
  *	source.c	attached sources, and measuring them
- *	track.c		the digest of a table, kept by triggers
+ *	track.c		the triggers that keep the digest of a table
+ *	pending.c	what a transaction has done to digests that are kept
+ *	tracking.c	whether a digest that was kept counts: track, verify
  *	diff.c		rows that differ between the sides of a source
  *	import.c	adopting a hand-made table
  *	admin.c		pruning and repairing
