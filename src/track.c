@@ -60,6 +60,7 @@ typedef struct Tracker
 	MemoryContext context;		/* of what follows */
 	int			ncolumns;
 	AttrNumber *attnums;
+	AttrNumber	last_attnum;
 	SyncstatePacker *packer;
 	NullableDatum *values;
 	SyncstatePrefetch old_rows;
@@ -103,6 +104,7 @@ set_up_columns(Tracker *tracker, Relation rel, List *columns)
 	if (n == 0)
 		return false;
 	tracker->ncolumns = n;
+	tracker->last_attnum = 0;
 	tracker->attnums = MemoryContextAlloc(tracker->context, n * sizeof(AttrNumber));
 	tracker->values = MemoryContextAlloc(tracker->context, n * sizeof(NullableDatum));
 	foreach(cell, columns)
@@ -112,6 +114,7 @@ set_up_columns(Tracker *tracker, Relation rel, List *columns)
 		if (attnum <= 0)
 			return false;
 		tracker->attnums[i] = attnum;
+		tracker->last_attnum = Max(tracker->last_attnum, attnum);
 		types[i] = TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid;
 		if (!syncstate_is_packable(types[i]))
 			return false;
@@ -232,8 +235,13 @@ hash_slot(const Tracker *tracker, TupleTableSlot *slot)
 {
 	SyncstateHash hash;
 
+	slot_getsomeattrs(slot, tracker->last_attnum);
 	for (int i = 0; i < tracker->ncolumns; i++)
-		tracker->values[i].value = slot_getattr(slot, tracker->attnums[i], &tracker->values[i].isnull);
+	{
+		int			column = tracker->attnums[i] - 1;
+
+		tracker->values[i] = (NullableDatum){.value = slot->tts_values[column], .isnull = slot->tts_isnull[column]};
+	}
 	hash = syncstate_pack_and_hash(tracker->packer, tracker->values);
 	syncstate_trim_packer(tracker->packer);
 	return hash;

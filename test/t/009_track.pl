@@ -245,6 +245,16 @@ is(way($statements[2][0], $statements[2][0]), 'at once', 'the trigger loads the 
 (undef, undef, $stderr) = $node->psql('ways', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET client_min_messages = log; $load; $statements[2][0]");
 like($stderr, qr/Update on content/, 'who has hooked the start of statements before is still told');
 
+for my $when ('BEFORE UPDATE ON content FOR EACH ROW', 'AFTER UPDATE ON content FOR EACH STATEMENT')
+{
+	(undef, undef, $stderr) = $node->psql('ways', "$statements[2][0]; BEGIN; CREATE TRIGGER other $when EXECUTE FUNCTION syncstate.track('content'); $statements[2][0]");
+	like($stderr, qr/function "syncstate.track" was not called by its trigger/, "$when: an error, as through the queue");
+}
+$node->safe_psql('ways', q{SELECT FROM sync_source_attach('title', 'content', columns => '{title}', key_columns => '{title}'); SELECT sync_source_track('title')});
+is(way($load, $statements[2][0]), 'at once', 'two sources of a table: both at once');
+is($node->safe_psql('ways', q{SELECT sync_source_verify(k)->>'valid' FROM unnest('{content,title}'::text[]) k}), "true\ntrue", '... and both right');
+$node->safe_psql('ways', q{SELECT sync_source_detach('title')});
+
 $node->safe_psql('ways', q{
 CREATE TABLE parted (id int, title text) PARTITION BY RANGE (id);
 CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (100);
