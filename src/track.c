@@ -21,7 +21,9 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
+#include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -336,29 +338,82 @@ syncstate_track(PG_FUNCTION_ARGS)
 typedef struct DirectTrigger
 {
 	ExprState	condition;		/* what the server takes it for; must be first */
-	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *written;
 	const Trigger *trigger;
 } DirectTrigger;
+
+/*
+ * The slot that a row was written from is most often of the table's own kind.  But
+ * INSERT … SELECT * may hand over a row of another table as it lies there, and if
+ * that is shorter (columns were added there, too), it has NULL where the same bytes in
+ * this table have the default of a column that was added here.
+ */
+static bool
+may_be_read_differently(const TupleTableSlot *slot, Relation rel)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	return desc->constr != NULL && desc->constr->missing != NULL && slot->tts_tupleDescriptor != desc;
+}
+
+/* Counts a row that was written as it is read from the table. */
+static void
+count_stored_row(const Tracker *tracker, DirectTrigger *direct, TupleTableSlot *old, TupleTableSlot *new)
+{
+	TupleTableSlot *stored = ExecGetTriggerNewSlot(direct->estate, direct->written);
+
+	if (!table_tuple_fetch_row_version(direct->written->ri_RelationDesc, &new->tts_tid, SnapshotAny, stored))
+		elog(ERROR, "could not read the row that was written");
+	count_row(tracker, old, stored);
+	ExecClearTuple(stored);
+}
 
 static Datum
 track_directly(ExprState *state, ExprContext *econtext, bool *isnull)
 {
 	DirectTrigger *direct = (DirectTrigger *) state;
-	Tracker	   *tracker = find_tracker(direct->trigger, direct->rel);
+	Relation	rel = direct->written->ri_RelationDesc;
+	Tracker	   *tracker = find_tracker(direct->trigger, rel);
+	TupleTableSlot *old = econtext->ecxt_innertuple;
+	TupleTableSlot *new = econtext->ecxt_outertuple;
 
-	if (tracker->attached)
-		count_row(tracker, econtext->ecxt_innertuple, econtext->ecxt_outertuple);
 	*isnull = false;
+	if (!tracker->attached)
+		return BoolGetDatum(false);
+	if (!TupIsNull(new) && may_be_read_differently(new, rel))
+		count_stored_row(tracker, direct, old, new);
+	else
+		count_row(tracker, old, new);
 	return BoolGetDatum(false);
 }
 
-/* The function syncstate.track, once a trigger of ours has been seen. */
+/* The function syncstate.track, as last looked up; InvalidOid: it is not ours now. */
 static Oid	track_function = InvalidOid;
+static bool track_function_is_known = false;
 
 static void
 forget_track_function(Datum arg, int cacheid, uint32 hashvalue)
 {
-	track_function = InvalidOid;
+	track_function_is_known = false;
+}
+
+static void
+look_up_track_function(void)
+{
+	oidvector  *no_arguments = buildoidvector(NULL, 0);
+	FmgrInfo	function;
+
+	/* An invalidation that arrives meanwhile is of something newer. */
+	track_function_is_known = true;
+	track_function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("track"),
+									 PointerGetDatum(no_arguments),
+									 ObjectIdGetDatum(get_namespace_oid("syncstate", true)));
+	if (!OidIsValid(track_function))
+		return;
+	fmgr_info(track_function, &function);
+	if (function.fn_addr != syncstate_track)
+		track_function = InvalidOid;
 }
 
 static bool
@@ -366,15 +421,11 @@ calls_track_function(const Trigger *trigger)
 {
 	static const char prefix[] = TRIGGER_PREFIX ROW_TRIGGER "_";
 
-	if (!OidIsValid(track_function) && strncmp(trigger->tgname, prefix, strlen(prefix)) == 0)
-	{
-		FmgrInfo	function;
-
-		fmgr_info(trigger->tgfoid, &function);
-		if (function.fn_addr == syncstate_track)
-			track_function = trigger->tgfoid;
-	}
-	return OidIsValid(track_function) && trigger->tgfoid == track_function;
+	if (strncmp(trigger->tgname, prefix, strlen(prefix)) != 0)
+		return false;
+	if (!track_function_is_known)
+		look_up_track_function();
+	return trigger->tgfoid == track_function;
 }
 
 /* Has the triggers of ours on a table that a statement writes to do their work at once. */
@@ -399,7 +450,8 @@ bypass_queue(EState *estate, ResultRelInfo *written)
 		direct->condition.type = T_ExprState;
 		direct->condition.flags = EEO_FLAG_IS_QUAL;
 		direct->condition.evalfunc = track_directly;
-		direct->rel = written->ri_RelationDesc;
+		direct->estate = estate;
+		direct->written = written;
 		direct->trigger = trigger;
 		written->ri_TrigWhenExprs[i] = &direct->condition;
 

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(281);
+SELECT plan(285);
 
 CREATE SCHEMA t;
 
@@ -129,6 +129,32 @@ SELECT is(t.exact('plain'), 'tracked', 'a prepared statement');
 SELECT is(t.after($$ SET LOCAL session_replication_role = replica; UPDATE t.plain SET title = 'replica' WHERE id = 65;
 	DELETE FROM t.plain WHERE id = 66; RESET session_replication_role $$), 'tracked', 'session_replication_role = replica');
 SELECT is(t.after($$ CREATE TEMP TABLE own AS SELECT * FROM t.plain; DROP TABLE own $$), 'tracked', 'DDL elsewhere');
+
+-- A row of another table that is handed over as it lies there, shorter than ours: the same bytes, read otherwise.
+CREATE TABLE t.lengthened (id int);
+INSERT INTO t.lengthened VALUES (1), (2), (3);
+CREATE TABLE t.other (id int);
+INSERT INTO t.other SELECT i FROM generate_series(10, 14) i;
+ALTER TABLE t.lengthened ADD x text DEFAULT 'ours';
+ALTER TABLE t.other ADD x text;
+SELECT sync_source_attach('lengthened', 't.lengthened', key_columns => '{id}'), sync_source_track('lengthened') \g /dev/null
+SELECT is(t.exact('lengthened'), 'tracked', 'a column that was added with a default');
+INSERT INTO t.lengthened SELECT * FROM t.other;
+SELECT is(t.exact('lengthened'), 'tracked', '... and short rows of another table');
+INSERT INTO t.lengthened SELECT * FROM t.other WHERE id = 10 UNION ALL SELECT * FROM t.other WHERE id = 11;
+INSERT INTO t.lengthened SELECT * FROM t.other LIMIT 1;
+SELECT is(t.exact('lengthened'), 'tracked', '... by other ways');
+CREATE FUNCTION t.short_row() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		SELECT * INTO NEW FROM t.lengthened WHERE id = 1;
+		RETURN NEW;
+	END $$;
+CREATE TRIGGER short_row BEFORE INSERT ON t.lengthened FOR EACH ROW EXECUTE FUNCTION t.short_row();
+INSERT INTO t.lengthened SELECT * FROM t.other;
+UPDATE t.lengthened SET id = id + 1 WHERE id < 12;
+SELECT is(t.exact('lengthened'), 'tracked', '... and with a trigger that puts one of ours in its place');
+SELECT sync_source_detach('lengthened') \g /dev/null
+DROP TABLE t.lengthened;
 
 -- Triggers of the table's own, which change, suppress and write more.
 CREATE FUNCTION t.meddle() RETURNS trigger LANGUAGE plpgsql AS $$
