@@ -74,4 +74,4 @@ def clients(bench, rows, table_of):
         return bench.compare({
             role: lambda table=table_of[role]: bench.pgbench(script.format(table), seconds=2, clients=16,
                                                              synchronous_commit="on")
-            for role in ("plain", "tracked")}, rounds=15)
+            for role in ("plain", "tracked")}, rounds=20)
