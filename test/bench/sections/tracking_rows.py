@@ -70,8 +70,9 @@ def one_row_updates(bench, session, rows, table_of, end):
 
 def clients(bench, rows, table_of):
     script = f"\\set id random(1, {rows})\n" + UPDATE + ":id;\n"
+    # Long enough for what each session does first, such as loading the library, not to count.
     with bench.server(fsync="on"):
         return bench.compare({
-            role: lambda table=table_of[role]: bench.pgbench(script.format(table), seconds=2, clients=16,
+            role: lambda table=table_of[role]: bench.pgbench(script.format(table), seconds=8, clients=16,
                                                              synchronous_commit="on")
-            for role in ("plain", "tracked")}, rounds=20)
+            for role in ("plain", "tracked")}, rounds=3)
