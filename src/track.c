@@ -402,18 +402,20 @@ static void
 look_up_track_function(void)
 {
 	oidvector  *no_arguments = buildoidvector(NULL, 0);
+	Oid			found;
 	FmgrInfo	function;
 
-	/* An invalidation that arrives meanwhile is of something newer. */
+	/* An invalidation that arrives meanwhile is of something newer; an error leaves none. */
+	track_function = InvalidOid;
 	track_function_is_known = true;
-	track_function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("track"),
-									 PointerGetDatum(no_arguments),
-									 ObjectIdGetDatum(get_namespace_oid("syncstate", true)));
-	if (!OidIsValid(track_function))
+	found = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("track"),
+							PointerGetDatum(no_arguments),
+							ObjectIdGetDatum(get_namespace_oid("syncstate", true)));
+	if (!OidIsValid(found))
 		return;
-	fmgr_info(track_function, &function);
-	if (function.fn_addr != syncstate_track)
-		track_function = InvalidOid;
+	fmgr_info(found, &function);
+	if (function.fn_addr == syncstate_track)
+		track_function = found;
 }
 
 static bool
