@@ -247,7 +247,7 @@ like($stderr, qr/Update on content/, 'who has hooked the start of statements bef
 
 for my $when ('BEFORE UPDATE ON content FOR EACH ROW', 'AFTER UPDATE ON content FOR EACH STATEMENT')
 {
-	(undef, undef, $stderr) = $node->psql('ways', "$load; $statements[2][0]; BEGIN; CREATE TRIGGER other $when EXECUTE FUNCTION syncstate.track('content'); $statements[2][0]");
+	(undef, undef, $stderr) = $node->psql('ways', "$load; $statements[2][0]; BEGIN; CREATE TRIGGER \"~syncstate_track_other\" $when EXECUTE FUNCTION syncstate.track('content'); $statements[2][0]");
 	like($stderr, qr/function "syncstate.track" was not called by its trigger/, "$when: an error, as through the queue");
 }
 $node->safe_psql('ways', q{SELECT FROM sync_source_attach('title', 'content', columns => '{title}', key_columns => '{title}'); SELECT sync_source_track('title')});
