@@ -34,6 +34,7 @@ OBJS = \
 	src/hash.o \
 	src/hash_avx2.o \
 	src/import.o \
+	src/input.o \
 	src/lookup.o \
 	src/mark.o \
 	src/notify.o \
@@ -42,6 +43,7 @@ OBJS = \
 	src/partial.o \
 	src/pending.o \
 	src/plans.o \
+	src/prefetch.o \
 	src/resolve.o \
 	src/run.o \
 	src/sketch.o \

@@ -92,7 +92,7 @@ syncstate_report_bad_state(void)
 Datum
 sync_row_hash(PG_FUNCTION_ARGS)
 {
-	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 0);
+	SyncstatePacker *packer = syncstate_kept_input(fcinfo, 0)->packer;
 	bytea	   *result = palloc(VARHDRSZ + SYNCSTATE_HASH_LENGTH);
 
 	SET_VARSIZE(result, VARHDRSZ + SYNCSTATE_HASH_LENGTH);
@@ -116,18 +116,21 @@ new_digest(FunctionCallInfo fcinfo)
 }
 
 /*
- * syncstate.digest_add(internal, VARIADIC "any"): one more row
+ * syncstate.digest_add(internal, VARIADIC "any"): one more row, or several (input.c)
  */
 Datum
 syncstate_digest_add(PG_FUNCTION_ARGS)
 {
 	SyncstateDigest *digest = PG_ARGISNULL(0) ? new_digest(fcinfo)
 		: (SyncstateDigest *) PG_GETARG_POINTER(0);
-	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 1);
+	SyncstateInput *input = syncstate_kept_input(fcinfo, 1);
+	const NullableDatum *row = syncstate_first_row(input, fcinfo->args + 1);
 
-	syncstate_prefetch_next_row(packer, fcinfo->args + 1);
-	syncstate_hash_add(&digest->sum, syncstate_pack_and_hash(packer, fcinfo->args + 1));
-	digest->rows++;
+	for (; row != NULL; row = syncstate_next_row(input))
+	{
+		syncstate_hash_add(&digest->sum, syncstate_pack_and_hash(input->packer, row));
+		digest->rows++;
+	}
 	PG_RETURN_POINTER(digest);
 }
 
@@ -139,7 +142,7 @@ syncstate_digest_remove(PG_FUNCTION_ARGS)
 {
 	SyncstateDigest *digest = PG_ARGISNULL(0) ? new_digest(fcinfo)
 		: (SyncstateDigest *) PG_GETARG_POINTER(0);
-	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 1);
+	SyncstatePacker *packer = syncstate_kept_input(fcinfo, 1)->packer;
 
 	syncstate_hash_subtract(&digest->sum, syncstate_pack_and_hash(packer, fcinfo->args + 1));
 	digest->rows--;

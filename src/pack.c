@@ -1306,52 +1306,7 @@ syncstate_trim_packer(SyncstatePacker *packer)
 	packer->buffer = repalloc(packer->buffer, packer->size);
 }
 
-/*
- * Asks for memory that a scan comes to next, so that it is in the processor's cache
- * by then.  "pointer" is to the same place of every row.  To ask for an address is
- * harmless whatever is there, so all of this may guess.
- *
- * A page is filled from its end: the next row lies before this one, about as far
- * away as this one from the last.  It was asked for already; now it is the one after
- * it.  With the first row of a page, that is both; and what a scan reads when it
- * comes to the next page, which most often is the next one in memory, too: its
- * header and line pointers, and its first row.
- *
- * After a jump to somewhere else, nothing is asked for until two rows lie together
- * again: who changes single rows all over a table would only be held up.
- */
-#define CACHE_LINE 64
-#define LONGEST_STRIDE 1024
-
-static inline void
-prefetch_memory(const char *from, ptrdiff_t length)
-{
-	for (ptrdiff_t i = 0; i < length; i += CACHE_LINE)
-		__builtin_prefetch(from + i);
-}
-
-void
-syncstate_prefetch_row(const char *pointer, SyncstatePrefetch *prefetch)
-{
-	ptrdiff_t	stride = prefetch->last - pointer;
-
-	prefetch->last = pointer;
-	if (stride > 0 && stride <= LONGEST_STRIDE)
-	{
-		prefetch->stride = stride;
-		prefetch_memory(pointer - 2 * stride, stride);
-	}
-	else if (prefetch->stride > 0)
-	{
-		stride = prefetch->stride;
-		prefetch->stride = 0;
-		prefetch_memory(pointer - 2 * stride, 2 * stride);
-		prefetch_memory(pointer + stride - CACHE_LINE, 3 * CACHE_LINE);
-		prefetch_memory(pointer + BLCKSZ - CACHE_LINE, stride);
-	}
-}
-
-/* The same by the first value that points into the row's page. */
+/* Asks for the rows that come next, by the first value that points into this one's page. */
 void
 syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values)
 {

@@ -11,6 +11,7 @@
 #include "fmgr.h"
 
 #include "hash.h"
+#include "prefetch.h"
 
 static inline void
 syncstate_hash_add(SyncstateHash *sum, SyncstateHash hash)
@@ -33,13 +34,6 @@ syncstate_hash_equal(SyncstateHash a, SyncstateHash b)
 {
 	return a.low == b.low && a.high == b.high;
 }
-
-/* Where the rows of a scan were: see syncstate_prefetch_row(). */
-typedef struct SyncstatePrefetch
-{
-	const char *last;			/* the row before */
-	ptrdiff_t	stride;			/* how far apart the last two rows were; 0: not known, or too far */
-} SyncstatePrefetch;
 
 /* How the values of one type are packed. */
 typedef struct SyncstateTypePacker SyncstateTypePacker;
@@ -66,7 +60,6 @@ extern void syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum 
 extern SyncstateHash syncstate_packed_hash(const SyncstatePacker *packer);
 extern SyncstateHash syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values);
 extern void syncstate_trim_packer(SyncstatePacker *packer);
-extern void syncstate_prefetch_row(const char *pointer, SyncstatePrefetch *prefetch);
 extern void syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values);
 
 extern char *syncstate_store_uint64(char *out, uint64 value);

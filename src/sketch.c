@@ -24,8 +24,8 @@
  * for each element suffice when there are many; two do in more than 99 cases of
  * 100, however many there are (the worst is 24 elements in 48 cells: 99.6).
  *
- * Whether a cell holds a single element is told by a sum of 64-bit checks; and a
- * decoding counts only if nothing at all is left over.
+ * Whether a cell holds a single element, and of which side, is told by a sum of
+ * 64-bit checks; and a decoding counts only if nothing at all is left over.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,15 +48,19 @@ PG_FUNCTION_INFO_V1(sync_sketch_diff);
 
 #define PLACES 4				/* cells that an element is in */
 
+/* A row, as a sketch knows it; half of the hash of all its columns does. */
 typedef struct Element
 {
 	SyncstateHash key;
 	uint64		row;
 } Element;
 
+/*
+ * Elements of one side less those of the other one, with their checks: each word
+ * is a sum of its own, so that a processor can add several at once.
+ */
 typedef struct Cell
 {
-	int64		count;
 	Element		sum;
 	uint64		check;
 } Cell;
@@ -72,10 +76,12 @@ typedef struct Sketch
 
 /*
  * As bytes: a letter, how many of the columns are the key and how many cells
- * there are (32 bits each), and five words of 64 bits for each cell.
+ * there are (32 bits each), and four words of 64 bits for each cell.  Up to 0.4
+ * there was a fifth one, how many elements a cell holds, and the letter was S.
  */
-#define SERIALIZED_LETTER 'S'
-#define SERIALIZED_CELL (5 * sizeof(uint64))
+#define SERIALIZED_LETTER 'T'
+#define SERIALIZED_LETTER_0_4 'S'
+#define SERIALIZED_CELL (4 * sizeof(uint64))
 #define SERIALIZED_HEADER (1 + sizeof(uint64))
 
 /* What is derived from an element: where it is, and what its check is. */
@@ -121,14 +127,16 @@ make_distinct(uint32 *places, uint32 ncells)
 }
 
 /*
- * Three words that know nothing of each other: the parts of an element are good
- * hashes already, so it takes little; but no sum of elements may look like one.
+ * The hash of a row is a random word already, and different for rows of one key:
+ * it says where the row goes, so that they do not go to the same places; a second
+ * word, of which each half depends on both of its halves, for two more.  But no sum
+ * of elements may look like one, so their check takes more.
  */
 static inline void
 derive(Derived *derived, const Element *element, uint32 ncells)
 {
-	uint64		first = mix(element->key.low + element->row * UINT64CONST(0x9e3779b97f4a7c15));
-	uint64		second = mix(element->key.high ^ (element->row * UINT64CONST(0xd1b54a32d192ed03)));
+	uint64		first = element->row;
+	uint64		second = (first ^ (first >> 32)) * UINT64CONST(0xd1b54a32d192ed03);
 	uint32		a = place_of((uint32) first, ncells);
 	uint32		b = place_of((uint32) (first >> 32), ncells);
 	uint32		c = place_of((uint32) second, ncells);
@@ -146,8 +154,8 @@ derive(Derived *derived, const Element *element, uint32 ncells)
 static inline void
 add_to_cell(Cell *cell, const Element *element, uint64 check)
 {
-	cell->count++;
-	syncstate_hash_add(&cell->sum.key, element->key);
+	cell->sum.key.low += element->key.low;
+	cell->sum.key.high += element->key.high;
 	cell->sum.row += element->row;
 	cell->check += check;
 }
@@ -155,26 +163,16 @@ add_to_cell(Cell *cell, const Element *element, uint64 check)
 static void
 take_from_cell(Cell *cell, const Element *element, uint64 check)
 {
-	cell->count--;
-	syncstate_hash_subtract(&cell->sum.key, element->key);
+	cell->sum.key.low -= element->key.low;
+	cell->sum.key.high -= element->key.high;
 	cell->sum.row -= element->row;
 	cell->check -= check;
-}
-
-static void
-subtract_cell(Cell *cell, const Cell *other)
-{
-	cell->count -= other->count;
-	syncstate_hash_subtract(&cell->sum.key, other->sum.key);
-	cell->sum.row -= other->sum.row;
-	cell->check -= other->check;
 }
 
 static bool
 is_empty(const Cell *cell)
 {
-	return cell->count == 0 && cell->sum.key.low == 0 && cell->sum.key.high == 0 &&
-		cell->sum.row == 0 && cell->check == 0;
+	return cell->sum.key.low == 0 && cell->sum.key.high == 0 && cell->sum.row == 0 && cell->check == 0;
 }
 
 /* -------------------------------------------------------------- aggregate */
@@ -223,38 +221,44 @@ sketch_for_args(FunctionCallInfo fcinfo, Sketch *sketch, int ncolumns)
 	return sketch;
 }
 
-/*
- * syncstate.sketch_add(internal, cells int, key_columns int, VARIADIC "any")
- */
-Datum
-syncstate_sketch_add(PG_FUNCTION_ARGS)
+static inline void
+add_row(Sketch *sketch, SyncstatePacker *packer, const NullableDatum *row)
 {
-	SyncstatePacker *packer = syncstate_kept_packer(fcinfo, 3);
-	const NullableDatum *columns = fcinfo->args + 3;
-	Sketch	   *sketch = PG_ARGISNULL(0) ? NULL : (Sketch *) PG_GETARG_POINTER(0);
 	Size		key_length;
 	Element		element;
 	Derived		derived;
 
-	/* Nothing new is what nearly every row says. */
-	if (unlikely(sketch == NULL || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
-				 (uint32) PG_GETARG_INT32(1) != sketch->ncells ||
-				 (uint32) PG_GETARG_INT32(2) != sketch->key_columns))
-		sketch = sketch_for_args(fcinfo, sketch, packer->ncolumns);
-
-	syncstate_prefetch_next_row(packer, columns);
-
 	/* Hashed when all is packed: to read back what was just written takes longer. */
 	packer->used = 0;
-	syncstate_pack_columns(packer, columns, 0, sketch->key_columns);
+	syncstate_pack_columns(packer, row, 0, sketch->key_columns);
 	key_length = packer->used;
-	syncstate_pack_columns(packer, columns, sketch->key_columns, packer->ncolumns);
+	syncstate_pack_columns(packer, row, sketch->key_columns, packer->ncolumns);
 	element.key = syncstate_hash_bytes(packer->buffer, key_length);
 	element.row = syncstate_packed_hash(packer).low;
 
 	derive(&derived, &element, sketch->ncells);
 	for (int i = 0; i < PLACES; i++)
 		add_to_cell(&sketch->cells[derived.places[i]], &element, derived.check);
+}
+
+/*
+ * syncstate.sketch_add(internal, cells int, key_columns int, VARIADIC "any")
+ */
+Datum
+syncstate_sketch_add(PG_FUNCTION_ARGS)
+{
+	SyncstateInput *input = syncstate_kept_input(fcinfo, 3);
+	Sketch	   *sketch = PG_ARGISNULL(0) ? NULL : (Sketch *) PG_GETARG_POINTER(0);
+	const NullableDatum *row;
+
+	/* Nothing new is what nearly every row says. */
+	if (unlikely(sketch == NULL || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+				 (uint32) PG_GETARG_INT32(1) != sketch->ncells ||
+				 (uint32) PG_GETARG_INT32(2) != sketch->key_columns))
+		sketch = sketch_for_args(fcinfo, sketch, input->packer->ncolumns);
+
+	for (row = syncstate_first_row(input, fcinfo->args + 3); row != NULL; row = syncstate_next_row(input))
+		add_row(sketch, input->packer, row);
 	PG_RETURN_POINTER(sketch);
 }
 
@@ -284,14 +288,7 @@ syncstate_sketch_combine(PG_FUNCTION_ARGS)
 	check_same_shape(total, other->ncells, other->key_columns);
 
 	for (uint32 i = 0; i < total->ncells; i++)
-	{
-		Cell	   *cell = &total->cells[i];
-
-		cell->count += other->cells[i].count;
-		syncstate_hash_add(&cell->sum.key, other->cells[i].sum.key);
-		cell->sum.row += other->cells[i].sum.row;
-		cell->check += other->cells[i].check;
-	}
+		add_to_cell(&total->cells[i], &other->cells[i].sum, other->cells[i].check);
 	PG_RETURN_POINTER(total);
 }
 
@@ -309,7 +306,6 @@ sketch_bytes(const Sketch *sketch)
 	{
 		const Cell *cell = &sketch->cells[i];
 
-		out = syncstate_store_uint64(out, (uint64) cell->count);
 		out = syncstate_store_hash(out, cell->sum.key);
 		out = syncstate_store_uint64(out, cell->sum.row);
 		out = syncstate_store_uint64(out, cell->check);
@@ -342,10 +338,7 @@ sketch_of_bytes(const char *in, Size length)
 	for (uint32 i = 0; i < ncells; i++)
 	{
 		Cell	   *cell = &sketch->cells[i];
-		uint64		count;
 
-		in = syncstate_load_uint64(in, &count);
-		cell->count = (int64) count;
 		in = syncstate_load_hash(in, &cell->sum.key);
 		in = syncstate_load_uint64(in, &cell->sum.row);
 		in = syncstate_load_uint64(in, &cell->check);
@@ -404,28 +397,27 @@ typedef struct Found
 	bool		in_a;
 } Found;
 
+/* Is that what an element and its check are?  Nothing at all is none. */
+static bool
+is_element(const Cell *cell, uint32 ncells, Derived *derived)
+{
+	derive(derived, &cell->sum, ncells);
+	return derived->check == cell->check && !is_empty(cell);
+}
+
 /*
  * The single element that is left in a cell; false if there is none, or several.
+ * One of b is there with its sign reversed.
  */
 static bool
 single_element(const Cell *cell, uint32 ncells, Found *found, Derived *derived)
 {
-	SyncstateHash zero = {0};
-	uint64		check = cell->check;
+	Cell		reversed = {0};
 
-	if (cell->count != 1 && cell->count != -1)
-		return false;
-	found->in_a = cell->count == 1;
-	found->element = cell->sum;
-	if (!found->in_a)
-	{
-		syncstate_hash_subtract(&zero, cell->sum.key);
-		found->element.key = zero;
-		found->element.row = -cell->sum.row;
-		check = -check;
-	}
-	derive(derived, &found->element, ncells);
-	return derived->check == check;
+	take_from_cell(&reversed, &cell->sum, cell->check);
+	found->in_a = is_element(cell, ncells, derived);
+	found->element = found->in_a ? cell->sum : reversed.sum;
+	return found->in_a || is_element(&reversed, ncells, derived);
 }
 
 static int
@@ -532,13 +524,17 @@ collect_keys(SyncstateSketchDiff *diff, Found *found, int nfound)
 static Sketch *
 sketch_arg(bytea *bytes, const char *name)
 {
-	Sketch	   *sketch = sketch_of_bytes(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	const char *in = VARDATA_ANY(bytes);
+	Size		length = VARSIZE_ANY_EXHDR(bytes);
+	Sketch	   *sketch = sketch_of_bytes(in, length);
 
 	if (sketch == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is not a sketch", name),
-				 errhint("sync_sketch makes one.")));
+				 length > 0 && *in == SERIALIZED_LETTER_0_4
+				 ? errhint("It looks like one of syncstate 0.4 or older, which cannot be compared with a newer one: let both sides have the same version.")
+				 : errhint("sync_sketch makes one.")));
 	return sketch;
 }
 
@@ -571,7 +567,7 @@ syncstate_sketch_diff(bytea *bytes_a, bytea *bytes_b)
 				 errdetail("One has %u, the other one %u.", a->key_columns, b->key_columns)));
 
 	for (uint32 i = 0; i < a->ncells; i++)
-		subtract_cell(&a->cells[i], &b->cells[i]);
+		take_from_cell(&a->cells[i], &b->cells[i].sum, b->cells[i].check);
 	diff.empty = a->ncells == 0 ? 1 : (double) count_empty(a) / a->ncells;
 	found = MemoryContextAllocHuge(CurrentMemoryContext, (Size) (a->ncells + 1) * sizeof(Found));
 	nfound = peel(a, found);

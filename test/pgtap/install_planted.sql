@@ -23,8 +23,8 @@ CREATE TABLE t.way (n serial, name text, statements text[]);
 INSERT INTO t.way (name, statements) VALUES
 	('0.3.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.3.0''}'),
 	('0.1.0, 0.2.0, 0.3.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.1.0'',ALTER EXTENSION syncstate UPDATE TO ''0.2.0'',ALTER EXTENSION syncstate UPDATE TO ''0.3.0''}'),
-	('0.4.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.4.0''}'),
-	('0.1.0, 0.2.0, 0.3.0, 0.4.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.1.0'',ALTER EXTENSION syncstate UPDATE TO ''0.2.0'',ALTER EXTENSION syncstate UPDATE TO ''0.3.0'',ALTER EXTENSION syncstate UPDATE TO ''0.4.0''}'),
+	('0.5.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.5.0''}'),
+	('0.1.0, 0.2.0, 0.3.0, 0.4.0, 0.5.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.1.0'',ALTER EXTENSION syncstate UPDATE TO ''0.2.0'',ALTER EXTENSION syncstate UPDATE TO ''0.3.0'',ALTER EXTENSION syncstate UPDATE TO ''0.4.0'',ALTER EXTENSION syncstate UPDATE TO ''0.5.0''}'),
 	('0.1.0, 0.3.0', '{CREATE EXTENSION syncstate SCHEMA target VERSION ''0.1.0'',ALTER EXTENSION syncstate UPDATE TO ''0.3.0''}');
 
 -- Runs statements as a role; the outcome, and nothing of it stays.
@@ -86,13 +86,13 @@ SELECT cmp_ok((SELECT count(*) FROM t.made WHERE schema = 'syncstate' AND since 
 SELECT is_empty(format($$ SELECT plant, outcome FROM t.made, LATERAL t.outcome(VARIADIC ARRAY['syncstate_test_planter:' || plant] || t.steps(%L)) AS outcome
                            WHERE schema = 'target' AND outcome <> refusal $$, statements),
 	'planted in the target schema, the like of any function: refused')
-  FROM t.way WHERE name = '0.4.0';
+  FROM t.way WHERE name = '0.5.0';
 SELECT is_empty(format($$ SELECT plant, outcome FROM t.made,
                                  LATERAL t.outcome(VARIADIC ARRAY['syncstate_test_owner:' || %L, 'syncstate_test_owner:GRANT CREATE, USAGE ON SCHEMA syncstate TO syncstate_test_planter',
                                                                   'syncstate_test_planter:' || plant] || t.steps(%L)) AS outcome
                            WHERE schema = 'syncstate' AND since = 'later' AND outcome <> refusal $$, statements[1], statements[2:]),
 	'planted in schema syncstate before an update, the like of what it makes: refused')
-  FROM t.way WHERE name = '0.1.0, 0.2.0, 0.3.0, 0.4.0';
+  FROM t.way WHERE name = '0.1.0, 0.2.0, 0.3.0, 0.4.0, 0.5.0';
 SELECT is(t.outcome('syncstate_test_owner:CREATE SCHEMA syncstate', 'syncstate_test_owner:CREATE EXTENSION syncstate'), '42P06', 'a schema syncstate that is there is not adopted');
 
 -- What does not stand in the way: names that the scripts mention, in the target schema and in pg_temp.
@@ -187,7 +187,7 @@ CREATE TABLE t.secret (type_key text PRIMARY KEY, local_hash text);
 INSERT INTO t.secret VALUES ('secret', 'hidden');
 CREATE TABLE t.tracked (id int PRIMARY KEY);
 SELECT t.as_role('syncstate_test_owner', '{CREATE EXTENSION syncstate}');
-SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'syncstate'), '0.4.0', 'there is no later version that this does not know of');
+SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'syncstate'), '0.5.0', 'there is no later version that this does not know of');
 SELECT sync_source_attach('tracked', 't.tracked');
 SELECT sync_source_track('tracked');
 SELECT is(t.outcome('syncstate_test_owner:' || statement), '42501', 'the owner cannot: ' || left(statement, 90))

@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 
-SELECT plan(38);
+SELECT plan(40);
 
 CREATE SCHEMA t;
 -- Everything that the catalogue says of the extension's objects, by name and without any OID.
@@ -141,7 +141,7 @@ BEGIN
 	DROP EXTENSION syncstate;
 END $$;
 CREATE TABLE t.path (n int, steps text[]);
-INSERT INTO t.path VALUES (1, '{0.1.0,0.2.0,0.3.0,0.4.0}'), (2, '{0.2.0,0.3.0,0.4.0}'), (3, '{0.3.0,0.4.0}'), (4, '{0.1.0,0.4.0}');
+INSERT INTO t.path VALUES (1, '{0.1.0,0.2.0,0.3.0,0.4.0,0.5.0}'), (2, '{0.2.0,0.3.0,0.4.0,0.5.0}'), (3, '{0.3.0,0.4.0,0.5.0}'), (4, '{0.4.0,0.5.0}'), (5, '{0.1.0,0.5.0}');
 SELECT is_empty(format('SELECT * FROM t.step_by_step(%L) EXCEPT ALL SELECT * FROM t.fresh', steps), array_to_string(steps, ' to ') || ': nothing that the fresh one has not') FROM t.path ORDER BY n;
 SELECT is_empty(format('SELECT * FROM t.fresh EXCEPT ALL SELECT * FROM t.step_by_step(%L)', steps), array_to_string(steps, ' to ') || ': and it lacks nothing') FROM t.path ORDER BY n;
 

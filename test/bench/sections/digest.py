@@ -40,7 +40,7 @@ def run(bench):
         "digest": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM document"),
         "sketch": lambda: session.cost(f"SELECT sync_sketch(1024, 1, {COLUMNS}) FROM document"),
         "record": lambda: session.cost("SELECT sum(hash_record_extended(d, 0)) FROM document d"),
-    }, rounds=5)
+    }, rounds=9)
     bench.ratio("digest ÷ count(last column)", costs, "digest", "count", "≤ 1.20")
     bench.faster("digest, faster than sum(hash_record_extended)", costs, "digest", "record", "≥ 2.8")
     bench.ratio("sketch of 1,024 cells ÷ digest", costs, "sketch", "digest", "≤ 1.05")
@@ -48,7 +48,7 @@ def run(bench):
     costs = bench.compare({
         "digest": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM document"),
         "md5": lambda: session.cost(MD5.format(columns=MD5_DOCUMENT, table="document")),
-    }, rounds=2)
+    }, rounds=3)
     bench.faster("digest, faster than the MD5 sum", costs, "digest", "md5", "≥ 11")
 
     costs = bench.compare({
