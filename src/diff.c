@@ -22,8 +22,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -146,19 +144,13 @@ compare_sketches(DiffJob *job, int cells)
 								 DatumGetByteaPP(sketch[SIDE_REMOTE].value));
 }
 
-/*
- * How many cells to try next.  Every element is in 4 of m cells, so of d elements
- * a share of exp(-4 d / m) is left empty.
- */
+/* How many cells to try next. */
 static int
 next_cells(int cells, const SyncstateSketchDiff *diff)
 {
-	double		elements;
-
-	if (diff->empty * cells < 4)
+	if (diff->elements == 0)
 		return cells * SKETCH_GROWTH;
-	elements = -log(diff->empty) * cells / 4;
-	return (int) Max(elements * 1.7, cells * 1.5);
+	return (int) Max(diff->elements * 1.7, cells * 1.5);
 }
 
 /* Keys that differ, by sketches; false: there are too many. */

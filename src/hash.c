@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hash.c
- *		XXH3 of bytes (128 bits), of the xxHash library,
+ *		XXH3 of bytes (128 or 64 bits), of the xxHash library,
  *		https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
  *
  * The library is inlined from its header.  Of long inputs it makes the same hash
@@ -30,6 +30,17 @@ syncstate_hash_bytes(const char *bytes, Size length)
 	if (length > LONGEST_SHORT && __builtin_cpu_supports("avx2"))
 		return syncstate_hash_long_avx2(bytes, length);
 #endif
-	hash = XXH3_128bits(bytes, length);
+	/* Cases for any length vanish where it is known: so long is a packed number, as keys are. */
+	hash = length == 9 ? XXH3_128bits(bytes, 9) : XXH3_128bits(bytes, length);
 	return (SyncstateHash){.low = hash.low64, .high = hash.high64};
+}
+
+uint64
+syncstate_hash64_bytes(const char *bytes, Size length)
+{
+#ifdef SYNCSTATE_HASH_AVX2
+	if (length > LONGEST_SHORT && __builtin_cpu_supports("avx2"))
+		return syncstate_hash64_long_avx2(bytes, length);
+#endif
+	return XXH3_64bits(bytes, length);
 }

@@ -26,8 +26,10 @@ typedef struct SyncstateHash
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SYNCSTATE_NO_AVX2)
 #define SYNCSTATE_HASH_AVX2
 extern SyncstateHash syncstate_hash_long_avx2(const char *bytes, Size length);
+extern uint64 syncstate_hash64_long_avx2(const char *bytes, Size length);
 #endif
 
 extern SyncstateHash syncstate_hash_bytes(const char *bytes, Size length);
+extern uint64 syncstate_hash64_bytes(const char *bytes, Size length);
 
 #endif							/* SYNCSTATE_HASH_H */

@@ -26,4 +26,10 @@ syncstate_hash_long_avx2(const char *bytes, Size length)
 	return (SyncstateHash){.low = hash.low64, .high = hash.high64};
 }
 
+uint64
+syncstate_hash64_long_avx2(const char *bytes, Size length)
+{
+	return XXH3_64bits(bytes, length);
+}
+
 #endif							/* SYNCSTATE_HASH_AVX2 */

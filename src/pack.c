@@ -1269,29 +1269,28 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 	}
 }
 
-/* Appends columns from <= i < to of a row; values[0] is column 0. */
-void
-syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values, int from, int to)
+/* Packs a row; returns how many bytes of it the first key_columns columns are. */
+Size
+syncstate_pack_row(SyncstatePacker *packer, const NullableDatum *values, int key_columns)
 {
-	for (int i = from; i < to; i++)
+	Size		key_length = 0;
+
+	packer->used = 0;
+	for (int i = 0; i < packer->ncolumns; i++)
+	{
 		pack_or_null(packer, &packer->columns[i], values[i].value, values[i].isnull);
+		if (i + 1 == key_columns)
+			key_length = packer->used;
+	}
+	return key_length;
 }
 
-/* ----------------------------------------------------------------- hashes */
-
-SyncstateHash
-syncstate_packed_hash(const SyncstatePacker *packer)
-{
-	return syncstate_hash_bytes(packer->buffer, packer->used);
-}
-
-/* The hash of one whole row. */
+/* The hash of a row. */
 SyncstateHash
 syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values)
 {
-	packer->used = 0;
-	syncstate_pack_columns(packer, values, 0, packer->ncolumns);
-	return syncstate_packed_hash(packer);
+	(void) syncstate_pack_row(packer, values, 0);
+	return syncstate_hash_bytes(packer->buffer, packer->used);
 }
 
 /* A buffer that was needed for a large row is not kept for longer than that. */

@@ -55,9 +55,7 @@ typedef struct SyncstatePacker
 extern bool syncstate_is_packable(Oid type);
 extern SyncstatePacker *syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types);
 extern SyncstatePacker *syncstate_packer_of_args(FunctionCallInfo fcinfo, MemoryContext context, int from);
-extern void syncstate_pack_columns(SyncstatePacker *packer, const NullableDatum *values,
-								   int from, int to);
-extern SyncstateHash syncstate_packed_hash(const SyncstatePacker *packer);
+extern Size syncstate_pack_row(SyncstatePacker *packer, const NullableDatum *values, int key_columns);
 extern SyncstateHash syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values);
 extern void syncstate_trim_packer(SyncstatePacker *packer);
 extern void syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values);

@@ -14,15 +14,15 @@
  * for what costs of that kind can be.)
  *
  * An element is a row, by the hash of its key columns (128 bits) and the hash of
- * all its columns (64 of 128 bits).  A row that differs is two elements, one of
+ * all its columns (64 bits).  A row that differs is two elements, one of
  * each side, with the same key.  Cells are sums, not exclusive ors, so that rows
  * which occur twice do not vanish; they are not found here either, but reported
  * as a sketch that cannot be decoded.
  *
- * Every element is in four cells, all different, of at least 48: with fewer, a
- * few elements would too often share theirs with one another.  About 1.5 cells
- * for each element suffice when there are many; two do in more than 99 cases of
- * 100, however many there are (the worst is 24 elements in 48 cells: 99.6).
+ * Every element is in three cells, all different, of at least 192: with fewer, a
+ * few elements would too often share theirs with one another.  About 1.3 cells for
+ * each element suffice when there are many; two do in more than 99 cases of 100,
+ * however many there are (the worst is 96 elements in 192 cells: 99.5).
  *
  * Whether a cell holds a single element, and of which side, is told by a sum of
  * 64-bit checks; and a decoding counts only if nothing at all is left over.
@@ -30,6 +30,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -46,9 +48,9 @@ PG_FUNCTION_INFO_V1(syncstate_sketch_deserialize);
 PG_FUNCTION_INFO_V1(syncstate_sketch_final);
 PG_FUNCTION_INFO_V1(sync_sketch_diff);
 
-#define PLACES 4				/* cells that an element is in */
+#define PLACES 3				/* cells that an element is in */
 
-/* A row, as a sketch knows it; half of the hash of all its columns does. */
+/* A row, as a sketch knows it. */
 typedef struct Element
 {
 	SyncstateHash key;
@@ -127,27 +129,23 @@ make_distinct(uint32 *places, uint32 ncells)
 }
 
 /*
- * The hash of a row is a random word already, and different for rows of one key:
- * it says where the row goes, so that they do not go to the same places; a second
- * word, of which each half depends on both of its halves, for two more.  But no sum
- * of elements may look like one, so their check takes more.
+ * The hash of a row is a random word already, and another one for each row of a key:
+ * it says where the row goes, by each of its halves, and by both.  But no sum of
+ * elements may look like one, so their check takes more.
  */
 static inline void
 derive(Derived *derived, const Element *element, uint32 ncells)
 {
-	uint64		first = element->row;
-	uint64		second = (first ^ (first >> 32)) * UINT64CONST(0xd1b54a32d192ed03);
-	uint32		a = place_of((uint32) first, ncells);
-	uint32		b = place_of((uint32) (first >> 32), ncells);
-	uint32		c = place_of((uint32) second, ncells);
-	uint32		d = place_of((uint32) (second >> 32), ncells);
+	uint64		both = (element->row ^ (element->row >> 32)) * UINT64CONST(0xd1b54a32d192ed03);
+	uint32		a = place_of((uint32) element->row, ncells);
+	uint32		b = place_of((uint32) (element->row >> 32), ncells);
+	uint32		c = place_of((uint32) (both >> 32), ncells);
 
 	derived->check = mix((element->key.low * UINT64CONST(0xaef17502108ef2d9)) ^ (element->key.high + element->row));
 	derived->places[0] = a;
 	derived->places[1] = b;
 	derived->places[2] = c;
-	derived->places[3] = d;
-	if (unlikely(a == b || a == c || a == d || b == c || b == d || c == d))
+	if (unlikely(a == b || a == c || b == c))
 		make_distinct(derived->places, ncells);
 }
 
@@ -224,18 +222,12 @@ sketch_for_args(FunctionCallInfo fcinfo, Sketch *sketch, int ncolumns)
 static inline void
 add_row(Sketch *sketch, SyncstatePacker *packer, const NullableDatum *row)
 {
-	Size		key_length;
+	Size		key_length = syncstate_pack_row(packer, row, (int) sketch->key_columns);
 	Element		element;
 	Derived		derived;
 
-	/* Hashed when all is packed: to read back what was just written takes longer. */
-	packer->used = 0;
-	syncstate_pack_columns(packer, row, 0, sketch->key_columns);
-	key_length = packer->used;
-	syncstate_pack_columns(packer, row, sketch->key_columns, packer->ncolumns);
+	element.row = syncstate_hash64_bytes(packer->buffer, packer->used);
 	element.key = syncstate_hash_bytes(packer->buffer, key_length);
-	element.row = syncstate_packed_hash(packer).low;
-
 	derive(&derived, &element, sketch->ncells);
 	for (int i = 0; i < PLACES; i++)
 		add_to_cell(&sketch->cells[derived.places[i]], &element, derived.check);
@@ -496,6 +488,18 @@ count_empty(const Sketch *sketch)
 	return n;
 }
 
+/*
+ * About how many elements there are; 0 if too few cells are left empty to tell.  In
+ * m cells, d elements leave a share of exp(-PLACES d / m) empty.
+ */
+static double
+estimate_elements(const Sketch *sketch)
+{
+	uint32		empty = count_empty(sketch);
+
+	return empty < PLACES ? 0 : -log((double) empty / sketch->ncells) * sketch->ncells / PLACES;
+}
+
 /* Elements by key: one of each side is a row that differs. */
 static void
 collect_keys(SyncstateSketchDiff *diff, Found *found, int nfound)
@@ -568,7 +572,7 @@ syncstate_sketch_diff(bytea *bytes_a, bytea *bytes_b)
 
 	for (uint32 i = 0; i < a->ncells; i++)
 		take_from_cell(&a->cells[i], &b->cells[i].sum, b->cells[i].check);
-	diff.empty = a->ncells == 0 ? 1 : (double) count_empty(a) / a->ncells;
+	diff.elements = estimate_elements(a);
 	found = MemoryContextAllocHuge(CurrentMemoryContext, (Size) (a->ncells + 1) * sizeof(Found));
 	nfound = peel(a, found);
 	diff.decoded = count_empty(a) == a->ncells;

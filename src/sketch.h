@@ -11,7 +11,7 @@
 #include "pack.h"
 
 /* No sketch is smaller or larger. */
-#define SYNCSTATE_LEAST_CELLS 48
+#define SYNCSTATE_LEAST_CELLS 192
 #define SYNCSTATE_MOST_CELLS 1048576
 
 /* A key that differs: hash of its key columns, and which side has rows of it. */
@@ -27,7 +27,7 @@ typedef struct SyncstateSketchDiff
 	bool		decoded;		/* false: too small for that many differences */
 	int			nkeys;
 	SyncstateSketchKey *keys;	/* in order of the hash */
-	double		empty;			/* share of cells that show no difference */
+	double		elements;		/* about as many, if not decoded; 0: too many to tell */
 } SyncstateSketchDiff;
 
 extern SyncstateSketchDiff syncstate_sketch_diff(bytea *a, bytea *b);

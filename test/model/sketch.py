@@ -11,7 +11,7 @@ two), or less than it takes.  What is decoded must be exactly the differences,
 by what Python knows of the two sets; or the sketches are refused as too small.
 Some rounds have rows more than once, which are named or refused.
 
-Besides, each round makes sets of 1 to 50 elements, and counts how many are
+Besides, each round makes sets of 1 to 150 elements, and counts how many are
 decoded by twice as many cells.  Of every number of elements that was tried 1,000
 times, and of all together, 99 % must be.
 
@@ -166,7 +166,7 @@ class Model:
         return [(key if key is not None else key_hash, difference) for key, difference, key_hash in self.cursor.fetchall()]
 
     def rate(self, seed):
-        elements = seed % 50 + 1
+        elements = seed % 150 + 1
         self.cursor.execute("SELECT model.decoded(%s, %s, %s)", (elements, TRIALS, seed))
         tried, decoded = self.small.get(elements, (0, 0))
         self.small[elements] = (tried + TRIALS, decoded + self.cursor.fetchone()[0])
@@ -174,7 +174,7 @@ class Model:
     def report_rates(self):
         """Prints how many were decoded by twice as many cells; whether these are enough."""
         total = [sum(column) for column in zip(*self.small.values())]
-        rates = [("1 to 50 elements", *total)]
+        rates = [("1 to 150 elements", *total)]
         rates += [("%d elements" % n, *self.small[n]) for n in sorted(self.small) if self.small[n][0] >= ENOUGH]
         rates += [("sets of up to %d elements" % most, *self.double[most]) for most in sorted(self.double)]
         enough = True

@@ -19,8 +19,8 @@ CREATE FUNCTION t.same(relation text, columns text) RETURNS text LANGUAGE plpgsq
 DECLARE
 	by_page text; one_by_one text; rows bigint;
 BEGIN
-	EXECUTE format('SELECT (SELECT sync_digest(%1$s) FROM %2$s) || '' '' || md5((SELECT sync_sketch(100, 1, %1$s) FROM %2$s))', columns, relation) INTO by_page;
-	EXECUTE format('SELECT sync_digest(%1$s) || '' '' || md5(sync_sketch(100, 1, %1$s)) FROM (SELECT %3$s FROM %2$s LIMIT 1000000) AS x', columns, relation, columns) INTO one_by_one;
+	EXECUTE format('SELECT (SELECT sync_digest(%1$s) FROM %2$s) || '' '' || md5((SELECT sync_sketch(200, 1, %1$s) FROM %2$s))', columns, relation) INTO by_page;
+	EXECUTE format('SELECT sync_digest(%1$s) || '' '' || md5(sync_sketch(200, 1, %1$s)) FROM (SELECT %3$s FROM %2$s LIMIT 1000000) AS x', columns, relation, columns) INTO one_by_one;
 	EXECUTE format('SELECT count(*) FROM %s', relation) INTO rows;
 	RETURN CASE WHEN by_page <> one_by_one THEN by_page || ' by page, ' || one_by_one || ' one by one'
 	            WHEN split_part(split_part(by_page, ' ', 1), ':', 2) <> rows::text THEN by_page || ' of ' || rows || ' rows'
@@ -103,12 +103,12 @@ SELECT cmp_ok(t.most_memory() - :before, '<', (:long_kb / 4)::bigint, 'one of th
 -- ---------------------------------------------------------------------------------------------
 -- 3. Plans that pass the rows on to others, too
 -- ---------------------------------------------------------------------------------------------
-CREATE TABLE t.expected AS SELECT sync_digest(a, b) AS digest, md5(sync_sketch(64, 1, a, b)) AS sketch FROM (SELECT a, b FROM t.columns LIMIT 1000000) AS x;
+CREATE TABLE t.expected AS SELECT sync_digest(a, b) AS digest, md5(sync_sketch(240, 1, a, b)) AS sketch FROM (SELECT a, b FROM t.columns LIMIT 1000000) AS x;
 SELECT results_eq(query, 'SELECT digest, count FROM t.expected, (SELECT count(*) FROM t.columns) AS c', query) FROM unnest(array[
 	'SELECT sync_digest(a, b), count(*) FROM t.columns', 'SELECT sync_digest(a, b), count(a) FROM t.columns', 'SELECT sync_digest(a, b), sum(CASE WHEN a > 0 THEN 1 END) FROM t.columns']) AS query;
 SELECT results_eq('SELECT sync_digest(a, b), sync_digest(b, a) FROM t.columns', $$ SELECT sync_digest(a, b), sync_digest(b, a) FROM (SELECT a, b FROM t.columns LIMIT 1000000) AS x $$, 'two digests');
 SELECT results_eq('SELECT sync_digest(a, b), sync_digest(a, b) FROM t.columns', 'SELECT digest, digest FROM t.expected', 'one digest twice');
-SELECT results_eq('SELECT sync_digest(a, b), md5(sync_sketch(64, 1, a, b)) FROM t.columns', 'SELECT digest, sketch FROM t.expected', 'a digest and a sketch');
+SELECT results_eq('SELECT sync_digest(a, b), md5(sync_sketch(240, 1, a, b)) FROM t.columns', 'SELECT digest, sketch FROM t.expected', 'a digest and a sketch');
 SELECT results_eq('SELECT sync_digest(a) FILTER (WHERE a % 2 = 0) FROM t.columns', 'SELECT sync_digest(a) FROM (SELECT a FROM t.columns WHERE a % 2 = 0 LIMIT 1000000) AS x', 'a filter of the aggregate');
 SELECT results_eq('SELECT sync_digest(a) FROM t.columns WHERE a % 2 = 0', 'SELECT sync_digest(a) FROM (SELECT a FROM t.columns WHERE a % 2 = 0 LIMIT 1000000) AS x', 'WHERE');
 SELECT results_eq('SELECT sync_digest(DISTINCT g) FROM t.columns', $$ VALUES ((SELECT sync_digest(g) FROM (VALUES ('new'), (NULL)) AS v (g))) $$, 'DISTINCT');
@@ -171,16 +171,16 @@ SELECT results_eq('SELECT split_part(d, '':'', 2)::int FROM t.again() WITH ORDIN
 ROLLBACK TO undone;
 PREPARE sketch(int, int) AS SELECT md5(sync_sketch($1, $2, a, b)) FROM t.columns;
 SET LOCAL plan_cache_mode = force_generic_plan;
-SELECT alike(t.plan('EXECUTE sketch(64, 1)', 'VERBOSE, COSTS off'), '%sync_sketch($1, $2, columns.a, columns.b)%', '(parameters that are not known to the plan)');
-EXECUTE sketch(64, 1) \gset
+SELECT alike(t.plan('EXECUTE sketch(240, 1)', 'VERBOSE, COSTS off'), '%sync_sketch($1, $2, columns.a, columns.b)%', '(parameters that are not known to the plan)');
+EXECUTE sketch(240, 1) \gset
 SELECT is(:'md5'::text, sketch, 'parameters') FROM t.expected;
-EXECUTE sketch(128, 2) \gset
-SELECT is(:'md5'::text, md5((SELECT sync_sketch(128, 2, a, b) FROM (SELECT a, b FROM t.columns LIMIT 1000000) AS x)), 'other ones');
-CREATE TABLE t.sizes AS SELECT 64 AS cells, 1 AS keys, a, b FROM t.columns;
+EXECUTE sketch(300, 2) \gset
+SELECT is(:'md5'::text, md5((SELECT sync_sketch(300, 2, a, b) FROM (SELECT a, b FROM t.columns LIMIT 1000000) AS x)), 'other ones');
+CREATE TABLE t.sizes AS SELECT 240 AS cells, 1 AS keys, a, b FROM t.columns;
 SELECT is((SELECT md5(sync_sketch(cells, keys, a, b)) FROM t.sizes), sketch, 'sizes from columns') FROM t.expected;
-UPDATE t.sizes SET cells = 65 WHERE a = 500;
+UPDATE t.sizes SET cells = 241 WHERE a = 500;
 SELECT throws_ok('SELECT sync_sketch(cells, keys, a, b) FROM t.sizes', '22023', 'cells and key_columns must be the same for every row', '... of which one is another');
-UPDATE t.sizes SET cells = 64, keys = 2 WHERE a = 500;
+UPDATE t.sizes SET cells = 240, keys = 2 WHERE a = 500;
 SELECT throws_ok('SELECT sync_sketch(cells, keys, a, b) FROM t.sizes', '22023', 'cells and key_columns must be the same for every row', '... or a key');
 -- A cursor that goes back and forth
 DECLARE scroll SCROLL CURSOR FOR SELECT sync_digest(a, b) FROM t.columns;

@@ -92,7 +92,7 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER far;
 CREATE FOREIGN TABLE far (id int, body text) SERVER far OPTIONS (table_name 'content');
 SELECT sync_source_attach('far', 'content', 'far', row_base => true)});
 
-my $sketch = sql(q{SELECT sync_sketch(48, 1, id, body) FROM content});
+my $sketch = sql(q{SELECT sync_sketch(192, 1, id, body) FROM content});
 my $digest = '0123456789abcdef0123456789abcdef:10';
 my @answers = (
 	[ 'no digest', 'nonsense', $sketch, '\x00' ], [ 'an empty one', '', $sketch, '\x00' ], [ 'half of one', '0123456789abcdef', $sketch, '\x00' ],
