@@ -280,7 +280,7 @@ INSERT INTO t.bad (call, state, message) VALUES
 	($$ SELECT sync_sketch(100, NULL, 1) $$, '22004', 'key_columns'),
 	($$ SELECT sync_sketch(100, 2, 1) $$, '22023', 'key_columns'),
 	($$ SELECT sync_sketch(100, 1, 'int'::regtype) $$, '22023', 'values of type regtype cannot be hashed'),
-	($$ SELECT sync_sketch(100 + n, 1, n) FROM generate_series(1, 2) n $$, '22023', 'cells and key_columns'),
+	($$ SELECT sync_sketch(1000 + n, 1, n) FROM generate_series(1, 2) n $$, '22023', 'cells and key_columns'),
 	($$ SELECT * FROM sync_sketch_diff(NULL, '') $$, '22004', 'a must not be null'),
 	($$ SELECT * FROM sync_sketch_diff((SELECT sync_sketch(100, 1, 1)), NULL) $$, '22004', 'b must not be null'),
 	($$ SELECT * FROM sync_sketch_diff('nonsense', (SELECT sync_sketch(100, 1, 1))) $$, '22023', 'a is not a sketch'),
