@@ -1269,19 +1269,98 @@ pack_value(SyncstatePacker *packer, SyncstateTypePacker *type, Datum value)
 	}
 }
 
-/* Packs a row; returns how many bytes of it the first key_columns columns are. */
-Size
-syncstate_pack_row(SyncstatePacker *packer, const NullableDatum *values, int key_columns)
+/* Appends columns from <= i < to of a row; there is one copy of it, for it is large. */
+static pg_noinline void
+pack_columns(SyncstatePacker *packer, const NullableDatum *values, int from, int to)
 {
-	Size		key_length = 0;
-
-	packer->used = 0;
-	for (int i = 0; i < packer->ncolumns; i++)
-	{
+	for (int i = from; i < to; i++)
 		pack_or_null(packer, &packer->columns[i], values[i].value, values[i].isnull);
-		if (i + 1 == key_columns)
-			key_length = packer->used;
+}
+
+static void
+pack_row(SyncstatePacker *packer, const NullableDatum *values)
+{
+	packer->used = 0;
+	pack_columns(packer, values, 0, packer->ncolumns);
+}
+
+/* How many bytes a value is packed into that is not NULL; 0 if that varies. */
+static Size
+packed_length(Kind kind)
+{
+	switch (kind)
+	{
+		case KIND_BOOL:
+			return 1 + 1;
+		case KIND_INT2:
+		case KIND_INT4:
+		case KIND_INT8:
+		case KIND_OID:
+		case KIND_FLOAT4:
+		case KIND_FLOAT8:
+		case KIND_DATE:
+		case KIND_TIME:
+		case KIND_TIMESTAMP:
+		case KIND_TIMESTAMPTZ:
+			return 1 + sizeof(uint64);
+		case KIND_UUID:
+			return 1 + UUID_LEN;
+		default:
+			return 0;
 	}
+}
+
+/* The same of so many first columns. */
+static Size
+packed_key_length(const SyncstatePacker *packer, int key_columns)
+{
+	Size		sum = 0;
+
+	for (int i = 0; i < key_columns; i++)
+	{
+		Size		length = packed_length(packer->columns[i].kind);
+
+		if (length == 0)
+			return 0;
+		sum += length;
+	}
+	return sum;
+}
+
+static bool
+has_null(const NullableDatum *values, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (values[i].isnull)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Packs a row of which the first columns are the key; returns how many bytes those
+ * take, which for most keys is known before.
+ */
+Size
+syncstate_pack_row_with_key(SyncstatePacker *packer, const NullableDatum *values, int key_columns)
+{
+	Size		key_length;
+
+	if (unlikely(packer->key_columns != key_columns))
+	{
+		packer->key_columns = key_columns;
+		packer->key_length = packed_key_length(packer, key_columns);
+	}
+	if (likely(packer->key_length > 0 && !has_null(values, key_columns)))
+	{
+		pack_row(packer, values);
+		return packer->key_length;
+	}
+	packer->used = 0;
+	pack_columns(packer, values, 0, key_columns);
+	key_length = packer->used;
+	pack_columns(packer, values, key_columns, packer->ncolumns);
 	return key_length;
 }
 
@@ -1289,7 +1368,7 @@ syncstate_pack_row(SyncstatePacker *packer, const NullableDatum *values, int key
 SyncstateHash
 syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values)
 {
-	(void) syncstate_pack_row(packer, values, 0);
+	pack_row(packer, values);
 	return syncstate_hash_bytes(packer->buffer, packer->used);
 }
 

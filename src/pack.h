@@ -50,12 +50,14 @@ typedef struct SyncstatePacker
 	Size		size;
 	int			first_by_reference; /* column; ncolumns if there is none */
 	SyncstatePrefetch prefetch;
+	int			key_columns;	/* of a sketch */
+	Size		key_length;		/* of those, packed, where none is NULL; 0: it varies */
 } SyncstatePacker;
 
 extern bool syncstate_is_packable(Oid type);
 extern SyncstatePacker *syncstate_make_packer(MemoryContext context, int ncolumns, const Oid *types);
 extern SyncstatePacker *syncstate_packer_of_args(FunctionCallInfo fcinfo, MemoryContext context, int from);
-extern Size syncstate_pack_row(SyncstatePacker *packer, const NullableDatum *values, int key_columns);
+extern Size syncstate_pack_row_with_key(SyncstatePacker *packer, const NullableDatum *values, int key_columns);
 extern SyncstateHash syncstate_pack_and_hash(SyncstatePacker *packer, const NullableDatum *values);
 extern void syncstate_trim_packer(SyncstatePacker *packer);
 extern void syncstate_prefetch_next_row(SyncstatePacker *packer, const NullableDatum *values);

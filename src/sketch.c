@@ -222,7 +222,7 @@ sketch_for_args(FunctionCallInfo fcinfo, Sketch *sketch, int ncolumns)
 static inline void
 add_row(Sketch *sketch, SyncstatePacker *packer, const NullableDatum *row)
 {
-	Size		key_length = syncstate_pack_row(packer, row, (int) sketch->key_columns);
+	Size		key_length = syncstate_pack_row_with_key(packer, row, (int) sketch->key_columns);
 	Element		element;
 	Derived		derived;
 

@@ -4,7 +4,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(122);
+SELECT plan(170);
 
 CREATE SCHEMA t;
 CREATE FUNCTION t.attempt(call text) RETURNS text LANGUAGE plpgsql AS $$
@@ -54,6 +54,18 @@ SELECT isnt((SELECT sync_sketch(192, 1, 'ab'::text, 'c'::text)), (SELECT sync_sk
 CREATE FUNCTION t.keyed(k int, rows int) RETURNS bytea LANGUAGE sql AS $$ SELECT sync_sketch(192, k, n, NULL::text, 'x'::text) FROM generate_series(1, rows) n $$;
 SELECT is((SELECT key_hash FROM sync_sketch_diff(t.keyed(k, 1), t.keyed(k, 0))),
 	CASE k WHEN 1 THEN sync_row_hash(1) WHEN 2 THEN sync_row_hash(1, NULL::text) ELSE sync_row_hash(1, NULL::text, 'x'::text) END, 'a key of ' || k || ' columns') FROM generate_series(1, 3) k;
+-- Of whatever type, and whatever is NULL
+CREATE FUNCTION t.key_hash(key text, columns int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE same boolean;
+BEGIN
+	EXECUTE format('SELECT d.key_hash = sync_row_hash(%1$s) FROM sync_sketch_diff((SELECT sync_sketch(192, %2$s, %1$s, ''rest''::text)), (SELECT sync_sketch(192, %2$s, %1$s, ''rest''::text) WHERE false)) AS d', key, columns) INTO STRICT same;
+	RETURN CASE WHEN same THEN 'that of the key' ELSE 'another one' END;
+END $$;
+SELECT is(t.key_hash(value || '::' || type, 1), 'that of the key', 'a key of type ' || type || ', ' || value)
+  FROM unnest('{bool,int2,int4,int8,oid,float4,float8,numeric,text,bytea,json,jsonb,uuid,date,time,timetz,timestamp,timestamptz,interval,int4range,int[]}'::text[],
+              ARRAY['true','7','7','7','7','7.5','7.5','7.5','''seven''','''\x07''','''[7]''','''[7]''','''00000000-0000-0000-0000-000000000007''','''2026-07-07''','''07:07''','''07:07+07''','''2026-07-07 07:07''','''2026-07-07 07:07+07''','''7 days''','''[7,8)''','''{7}''']) AS key (type, given),
+       LATERAL unnest(ARRAY[given, 'NULL']) AS value;
+SELECT is(t.key_hash(key, columns), 'that of the key', 'a key ' || key) FROM (VALUES ('1, 2::bigint, true', 3), ('1, NULL::int, true', 3), ('NULL::bool, NULL::uuid', 2), ('1, ''x''::text', 2), ('''x''::text, 1', 2), ('1, NULL::text', 2)) AS c (key, columns);
 -- All columns are the key: rows are there or not.
 SELECT set_eq($$ SELECT difference, count(*) FROM sync_sketch_diff((SELECT sync_sketch(240, 5, id, sub, body, n, doc) FROM t.local), (SELECT sync_sketch(240, 5, id, sub, body, n, doc) FROM t.remote)) GROUP BY difference $$,
 	$$ VALUES ('local_only', 7), ('remote_only', 6) $$, 'where all columns are the key, a row that differs is two');
