@@ -47,7 +47,7 @@ def run(bench):
     costs = bench.compare({
         "digest": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM document"),
         "sketch": lambda: session.cost(f"SELECT sync_sketch(1024, 1, {COLUMNS}) FROM document"),
-    }, rounds=41)
+    }, rounds=61)
     bench.ratio("sketch of 1,024 cells ÷ digest", costs, "sketch", "digest", "≤ 1.05")
 
     costs = bench.compare({

@@ -38,7 +38,7 @@ def statements(bench, session, rows, tables, prefix, source, update, *targets):
         session.vacuum(table)
         return session.cost(update.format(table), per=rows)
 
-    updates = bench.compare({table: lambda table=table: insert_and_update(table) for table in tables}, rounds=15)
+    updates = bench.compare({table: lambda table=table: insert_and_update(table) for table in tables}, rounds=21)
     inserts = {table: costs[1:] for table, costs in inserts.items()}
     for what, costs, target in zip(("INSERT", "UPDATE"), (inserts, updates), targets or (None, None)):
         bench.ratio(f"{prefix}{what} in one statement, tracked ÷ untracked, per row", costs,
