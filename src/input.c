@@ -15,9 +15,9 @@
  * parallel scan do so, too, for they are given pages, not rows.
  *
  * That is done only where no one misses the rows: the plan is a plain Agg over a
- * sequential scan of a heap, ours is its only aggregate, the arguments are columns
- * as they are, and nothing filters, sorts or counts (EXPLAIN ANALYZE) what passes.
- * Else they come one by one.
+ * sequential scan of a heap by pages (as of every MVCC snapshot), ours is its only
+ * aggregate, the arguments are columns as they are, and nothing filters, sorts or
+ * counts (EXPLAIN ANALYZE) what passes.  Else they come one by one.
  *
  * It takes fields of HeapScanDescData and AggState, from public headers of the
  * server; that a scan by pages goes on behind rs_cindex is so in all versions.
@@ -84,7 +84,8 @@ scan_below(const AggState *aggregate, const Aggref *aggref)
 		node->ss.ps.qual != NULL || node->ss.ps.instrument != NULL ||
 		node->ss.ps.state->es_epq_active != NULL ||
 		!ScanDirectionIsForward(node->ss.ps.state->es_direction) ||
-		node->ss.ss_currentRelation->rd_tableam != GetHeapamTableAmRoutine())
+		node->ss.ss_currentRelation->rd_tableam != GetHeapamTableAmRoutine() ||
+		(node->ss.ss_currentScanDesc->rs_flags & SO_ALLOW_PAGEMODE) == 0)
 		return NULL;
 	return node;
 }
@@ -213,8 +214,7 @@ syncstate_next_on_page(SyncstateScan *scan)
 	Page		page;
 	ItemId		item;
 
-	/* Without that flag, a scan knows of one row only. */
-	if ((heap->rs_base.rs_flags & SO_ALLOW_PAGEMODE) == 0 || index >= (int) heap->rs_ntuples)
+	if (index >= (int) heap->rs_ntuples)
 	{
 		MemoryContextSwitchTo(scan->caller);
 		return NULL;
