@@ -137,7 +137,7 @@ class World:
         self.execute("DROP TABLE w.dropped")
         self.run_id = self.one("SELECT replace(run_id::text, '-', '') FROM syncstate.sync_state WHERE type_key = 'held'")
         self.sketches = [(bytes(self.one("SELECT sync_sketch(%d, 1, id, body) FROM w.%s" % (cells, table))), cells)
-                         for cells, table in ((50, "rows"), (50, "copy"), (60, "rows"))]
+                         for cells, table in ((200, "rows"), (200, "copy"), (210, "rows"))]
         cursor = self.one("SELECT sync_state_cursor()")
         snapshot = cursor.split(":")[5]
         self.cursors = [cursor.encode(), ("%s:%s:3:" % (cursor, snapshot)).encode(), ("%s:%s:3:%s" % (cursor, snapshot, b"article".hex())).encode()]
@@ -248,8 +248,8 @@ class Makers:
             "source": Value("'w.hand'::pg_catalog.regclass", RELATIONS["w.hand"]), "local": Value("'w.rows'::pg_catalog.regclass", RELATIONS["w.rows"]),
             "remote": Value("'w.copy'::pg_catalog.regclass", RELATIONS["w.copy"]), "cells": Value("50", 50), "max_keys": Value("1", 1), "max_rows": Value("10", 10),
             "state": values.document({"local_hash": "b"}), "states": values.document({"article": {"local_hash": "b"}}),
-            "a": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[0][0].hex(), values.Sketch(50)),
-            "b": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[1][0].hex(), values.Sketch(50)), "synced": Value("true", True),
+            "a": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[0][0].hex(), values.Sketch(200)),
+            "b": Value("'\\x%s'::pg_catalog.bytea" % world.sketches[1][0].hex(), values.Sketch(200)), "synced": Value("true", True),
         }
         if function.name.startswith("sync_sketch") and argument.name == "key_columns":
             return Value("1", 1)
