@@ -20,7 +20,7 @@
  * counts (EXPLAIN ANALYZE) what passes.  Else they come one by one.
  *
  * It takes fields of HeapScanDescData and AggState, from public headers of the
- * server; that a scan by pages goes on behind rs_cindex is so in all versions.
+ * server; that a scan by pages goes on behind rs_cindex is so in 15 to 18.
  *
  *-------------------------------------------------------------------------
  */

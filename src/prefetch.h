@@ -14,6 +14,7 @@
 #define SYNCSTATE_LONGEST_PREFETCH 1024
 #define SYNCSTATE_CACHE_LINE 64
 
+/* Always inlined, for GCC takes a call that only prefetches for one without effect, and drops it. */
 static pg_attribute_always_inline void
 syncstate_prefetch(const char *from, ptrdiff_t length)
 {
