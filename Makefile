@@ -30,6 +30,7 @@ OBJS = \
 	src/delta.o \
 	src/diff.o \
 	src/digest.o \
+	src/direct.o \
 	src/feed.o \
 	src/hash.o \
 	src/hash_avx2.o \

@@ -22,10 +22,12 @@
  *	touch.c		the triggers of sync_state
  *	hash.c		XXH3 of bytes; hash_avx2.c, with wider registers
  *	pack.c		rows as bytes, and their hashes
+ *	input.c		the rows of a page, for an aggregate, past the executor; prefetch.c
  *	digest.c	fingerprints of rows: sync_row_hash, sync_digest
  *	sketch.c	sketches of rows, from which differences can be read
  *	source.c	attached sources, and measuring them
  *	track.c		the triggers that keep the digest of a table
+ *	direct.c	rows that are counted where they are written, past the triggers' queue
  *	pending.c	what a transaction has done to digests that are kept
  *	tracking.c	whether a digest that was kept counts: track, verify
  *	diff.c		rows that differ between the sides of a source

@@ -13,19 +13,14 @@
  * and run no code of anybody's.
  *
  * What is kept from call to call: a tracker for each trigger that has fired in
- * this backend, until the relation cache entry of its table is invalidated; and
- * which function is ours, until a function is altered.
+ * this backend, until the relation cache entry of its table is invalidated.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "catalog/namespace.h"
 #include "catalog/partition.h"
-#include "catalog/pg_proc.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -35,7 +30,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "track.h"
 
@@ -289,6 +283,16 @@ count_row(const Tracker *tracker, TupleTableSlot *old, TupleTableSlot *new)
 	}
 }
 
+/* Counts what a trigger of rel's would be called for. */
+void
+syncstate_count_row(const Trigger *trigger, Relation rel, TupleTableSlot *old, TupleTableSlot *new)
+{
+	Tracker	   *tracker = find_tracker(trigger, rel);
+
+	if (tracker->attached)
+		count_row(tracker, old, new);
+}
+
 /*
  * syncstate.track('type_key'): AFTER INSERT OR UPDATE OR DELETE, for each row
  */
@@ -318,180 +322,6 @@ syncstate_track(PG_FUNCTION_ARGS)
 	count_row(tracker, old, new);
 	return PointerGetDatum(NULL);
 }
-
-/* ------------------------------------------------------------- without queue */
-
-/*
- * Of what an AFTER ROW trigger costs, most is the server's: each row is noted in a
- * queue, read again when the statement ends, and handed to the function.  But a
- * sum may be added to at once: in whatever order, and if the statement fails, what
- * it has added goes with its level.  So in statements that begin once the library
- * is in the session, our triggers do their work where the server looks whether a
- * trigger is to be queued, which is after the row was written and with both of its
- * versions at hand: where a condition (WHEN) would be evaluated.  The executor has
- * a copy of the triggers for each statement and a place for what each condition
- * was compiled to; there we put a function of ours, which adds, and says no.
- *
- * Rows that the executor writes without being asked by a statement (COPY, logical
- * replication), or to partitions which it finds while it runs, go through the queue.
- */
-typedef struct DirectTrigger
-{
-	ExprState	condition;		/* what the server takes it for; must be first */
-	EState	   *estate;
-	ResultRelInfo *written;
-	const Trigger *trigger;
-} DirectTrigger;
-
-/*
- * The slot that a row was written from is most often of the table's own kind.  But
- * INSERT … SELECT * may hand over a row of another table as it lies there, and if
- * that is shorter (columns were added there, too), it has NULL where the same bytes in
- * this table have the default of a column that was added here.
- */
-static bool
-may_be_read_differently(const TupleTableSlot *slot, Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	return desc->constr != NULL && desc->constr->missing != NULL && slot->tts_tupleDescriptor != desc;
-}
-
-/* Counts a row that was written as it is read from the table. */
-static void
-count_stored_row(const Tracker *tracker, DirectTrigger *direct, TupleTableSlot *old, TupleTableSlot *new)
-{
-	TupleTableSlot *stored = ExecGetTriggerNewSlot(direct->estate, direct->written);
-
-	if (!table_tuple_fetch_row_version(direct->written->ri_RelationDesc, &new->tts_tid, SnapshotAny, stored))
-		elog(ERROR, "could not read the row that was written");
-	count_row(tracker, old, stored);
-	ExecClearTuple(stored);
-}
-
-static Datum
-track_directly(ExprState *state, ExprContext *econtext, bool *isnull)
-{
-	DirectTrigger *direct = (DirectTrigger *) state;
-	Relation	rel = direct->written->ri_RelationDesc;
-	Tracker	   *tracker = find_tracker(direct->trigger, rel);
-	TupleTableSlot *old = econtext->ecxt_innertuple;
-	TupleTableSlot *new = econtext->ecxt_outertuple;
-
-	*isnull = false;
-	if (!tracker->attached)
-		return BoolGetDatum(false);
-	if (!TupIsNull(new) && may_be_read_differently(new, rel))
-		count_stored_row(tracker, direct, old, new);
-	else
-		count_row(tracker, old, new);
-	return BoolGetDatum(false);
-}
-
-/* The function syncstate.track, as last looked up; InvalidOid: it is not ours now. */
-static Oid	track_function = InvalidOid;
-static bool track_function_is_known = false;
-
-static void
-forget_track_function(Datum arg, int cacheid, uint32 hashvalue)
-{
-	track_function_is_known = false;
-}
-
-static void
-look_up_track_function(void)
-{
-	oidvector  *no_arguments = buildoidvector(NULL, 0);
-	Oid			found;
-	FmgrInfo	function;
-
-	/* An invalidation that arrives meanwhile is of something newer; an error leaves none. */
-	track_function = InvalidOid;
-	track_function_is_known = true;
-	found = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("track"),
-							PointerGetDatum(no_arguments),
-							ObjectIdGetDatum(get_namespace_oid("syncstate", true)));
-	if (!OidIsValid(found))
-		return;
-	fmgr_info(found, &function);
-	if (function.fn_addr == syncstate_track)
-		track_function = found;
-}
-
-static bool
-calls_track_function(const Trigger *trigger)
-{
-	static const char prefix[] = TRIGGER_PREFIX ROW_TRIGGER "_";
-
-	if (strncmp(trigger->tgname, prefix, strlen(prefix)) != 0)
-		return false;
-	if (!track_function_is_known)
-		look_up_track_function();
-	return trigger->tgfoid == track_function;
-}
-
-/* Has the triggers of ours on a table that a statement writes to do their work at once. */
-static void
-bypass_queue(EState *estate, ResultRelInfo *written)
-{
-	TriggerDesc *triggers = written->ri_TrigDesc;
-
-	/* A partitioned table has no rows; the triggers that it passes on are not for itself. */
-	if (triggers == NULL || written->ri_RelationDesc->rd_rel->relkind != RELKIND_RELATION)
-		return;
-	for (int i = 0; i < triggers->numtriggers; i++)
-	{
-		Trigger	   *trigger = &triggers->triggers[i];
-		DirectTrigger *direct;
-
-		if (!TRIGGER_FOR_ROW(trigger->tgtype) || !TRIGGER_FOR_AFTER(trigger->tgtype) ||
-			trigger->tgqual != NULL || !calls_track_function(trigger))
-			continue;
-
-		direct = MemoryContextAllocZero(estate->es_query_cxt, sizeof(DirectTrigger));
-		direct->condition.type = T_ExprState;
-		direct->condition.flags = EEO_FLAG_IS_QUAL;
-		direct->condition.evalfunc = track_directly;
-		direct->estate = estate;
-		direct->written = written;
-		direct->trigger = trigger;
-		written->ri_TrigWhenExprs[i] = &direct->condition;
-
-		/* Whatever is not NULL: it is not read, for it has been compiled. */
-		trigger->tgqual = trigger->tgname;
-	}
-}
-
-static ExecutorStart_hook_type next_ExecutorStart = NULL;
-
-static void
-start_executor(QueryDesc *query, int eflags)
-{
-	ListCell   *cell;
-
-	if (next_ExecutorStart != NULL)
-		next_ExecutorStart(query, eflags);
-	else
-		standard_ExecutorStart(query, eflags);
-
-	foreach(cell, query->estate->es_opened_result_relations)
-		bypass_queue(query->estate, lfirst(cell));
-}
-
-void
-syncstate_init_tracking(void)
-{
-	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Tracker)};
-
-	trackers = hash_create("syncstate trackers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
-	CacheRegisterRelcacheCallback(invalidate_trackers, (Datum) 0);
-	CacheRegisterSyscacheCallback(PROCOID, forget_track_function, (Datum) 0);
-	syncstate_init_pending();
-	next_ExecutorStart = ExecutorStart_hook;
-	ExecutorStart_hook = start_executor;
-}
-
-/* ----------------------------------------------------------------- TRUNCATE */
 
 /* The digest of a table's rows, as the latest snapshot sees them. */
 static SyncstateDigest
@@ -540,4 +370,15 @@ syncstate_track_truncate(PG_FUNCTION_ARGS)
 		syncstate_subtract_digest(&syncstate_pending_delta(&tracker->source_id)->digest, &digest);
 	}
 	return PointerGetDatum(NULL);
+}
+
+void
+syncstate_init_tracking(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Tracker)};
+
+	trackers = hash_create("syncstate trackers", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(invalidate_trackers, (Datum) 0);
+	syncstate_init_direct();
+	syncstate_init_pending();
 }

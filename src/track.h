@@ -8,6 +8,7 @@
 #ifndef SYNCSTATE_TRACK_H
 #define SYNCSTATE_TRACK_H
 
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "utils/uuid.h"
 
@@ -54,5 +55,9 @@ extern void syncstate_init_pending(void);
 extern Datum syncstate_track(PG_FUNCTION_ARGS);
 extern Datum syncstate_track_truncate(PG_FUNCTION_ARGS);
 extern char *syncstate_trigger_name(const SyncstateSource *source, const char *what);
+extern void syncstate_count_row(const Trigger *trigger, Relation rel, TupleTableSlot *old, TupleTableSlot *new);
+
+/* direct.c */
+extern void syncstate_init_direct(void);
 
 #endif							/* SYNCSTATE_TRACK_H */

@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(285);
+SELECT plan(312);
 
 CREATE SCHEMA t;
 
@@ -310,6 +310,105 @@ SELECT is(t.exact('plain'), 'read', 'a query of ours at work on the table: its r
 SELECT throws_ok($$ SELECT sync_source_verify('plain') $$, '55000', 'the source of "plain" is in use by another query of this session', '... and not verified');
 CLOSE open;
 SELECT is(t.exact('plain'), 'tracked', '... as long as it lasts');
+
+-- ---------------------------------------------------------------------------------------------
+-- UPDATE with no row trigger but ours: the old versions are not read again
+-- ---------------------------------------------------------------------------------------------
+CREATE TABLE t.updated (id int, title text, note text);
+INSERT INTO t.updated SELECT i, 'title ' || i FROM generate_series(1, 60) i;
+CREATE TABLE t.updated_too (LIKE t.updated);
+INSERT INTO t.updated_too TABLE t.updated;
+SELECT sync_source_attach('updated', 't.updated') \g /dev/null
+SELECT sync_source_track('updated') \g /dev/null
+-- Blocks of the tracked table that a statement asks for, beyond those that it asks for of another one of the same rows.
+CREATE FUNCTION t.more_blocks(command text) RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		before bigint[] = ARRAY[pg_stat_get_xact_blocks_fetched('t.updated'::regclass), pg_stat_get_xact_blocks_fetched('t.updated_too'::regclass)];
+		tracked bigint;
+	BEGIN
+		EXECUTE replace(command, '{}', 't.updated');
+		tracked := pg_stat_get_xact_blocks_fetched('t.updated'::regclass) - before[1];
+		EXECUTE replace(command, '{}', 't.updated_too');
+		RETURN tracked - (pg_stat_get_xact_blocks_fetched('t.updated_too'::regclass) - before[2]);
+	END $$;
+CREATE FUNCTION t.idle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+CREATE FUNCTION t.with_trigger(create_trigger text, command text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		more bigint;
+	BEGIN
+		EXECUTE create_trigger || ' EXECUTE FUNCTION t.idle()';
+		more := t.more_blocks(command);
+		DROP TRIGGER idle ON t.updated;
+		RETURN more || ' more, ' || t.exact('updated');
+	END $$;
+SELECT is(t.more_blocks($$ UPDATE {} SET title = 'a' WHERE id <= 10 $$), 0::bigint, 'UPDATE asks for no block more than without tracking');
+SELECT is(t.exact('updated'), 'tracked', '... and is right');
+SELECT is(t.with_trigger('CREATE TRIGGER idle AFTER UPDATE ON t.updated FOR EACH ROW', $$ UPDATE {} SET title = 'b' WHERE id <= 10 $$),
+	'30 more, tracked', '... with another trigger: one for each row, and two more when that fires');
+SELECT is(t.with_trigger('CREATE TRIGGER idle BEFORE UPDATE ON t.updated FOR EACH ROW', $$ UPDATE {} SET title = 'c' WHERE id <= 10 $$) ~ ', tracked$', true, '... one before the row');
+SELECT is(t.with_trigger('CREATE TRIGGER idle AFTER UPDATE ON t.updated REFERENCING NEW TABLE AS n FOR EACH STATEMENT', $$ UPDATE {} SET title = 'd' WHERE id <= 10 $$) ~ ', tracked$',
+	true, '... one that is given all rows');
+SELECT is(t.with_trigger('CREATE TRIGGER idle AFTER UPDATE ON t.updated FOR EACH STATEMENT', $$ UPDATE {} SET title = 'e' WHERE id <= 10 $$),
+	'0 more, tracked', '... one for the statement does not matter');
+SELECT is(t.with_trigger('CREATE TRIGGER idle AFTER INSERT OR DELETE ON t.updated FOR EACH ROW', $$ UPDATE {} SET title = 'f' WHERE id <= 10 $$),
+	'0 more, tracked', '... nor one of other events');
+SELECT is(t.more_blocks($$ UPDATE {} SET title = 'none' WHERE id < 0 $$), 0::bigint, 'no row');
+SELECT is(t.exact('updated'), 'tracked', '... changes nothing');
+SELECT is(t.more_blocks($$ UPDATE {} u SET title = u.title || o.id FROM {} o WHERE o.id / 10 = u.id / 10 $$), 0::bigint, 'rows that come several times, and are updated once');
+SELECT is(t.exact('updated'), 'tracked', '... are counted once');
+SELECT is(t.more_blocks($$ UPDATE {} u SET title = o.id FROM (VALUES (7), (7), (8), (7), (9), (9)) o(id) WHERE o.id = u.id $$), 0::bigint, '... as the last one, too');
+SELECT is(t.exact('updated'), 'tracked', '... likewise');
+SELECT is(t.more_blocks($$ UPDATE {} SET note = repeat('long ', 20000) || id WHERE id BETWEEN 20 AND 22 $$), 0::bigint, 'values that are stored elsewhere');
+UPDATE t.updated SET title = 'g' WHERE id BETWEEN 21 AND 23;
+SELECT is(t.exact('updated'), 'tracked', '... and stay there');
+ALTER TABLE t.updated ADD COLUMN later int DEFAULT 5;
+SELECT t.verify('updated') \g /dev/null
+UPDATE t.updated SET title = 'h' WHERE id % 2 = 0;
+SELECT is(t.exact('updated'), 'tracked', 'rows that are shorter than the table');
+
+-- A statement that is begun by a row of another one, of the same table.
+CREATE FUNCTION t.update_another(id int, by int) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		UPDATE t.updated u SET title = 'inner' WHERE u.id = update_another.id + by;
+		RETURN 'outer';
+	END $$;
+UPDATE t.updated SET title = t.update_another(id, 30) WHERE id <= 5;
+SELECT is(t.exact('updated'), 'tracked', 'an UPDATE in each row of another one');
+CREATE FUNCTION t.fail_inside(id int) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		UPDATE t.updated u SET title = (1 / (u.id - 45))::text WHERE u.id BETWEEN 40 AND 50;
+		RETURN 'not reached';
+	EXCEPTION WHEN division_by_zero THEN
+		RETURN 'caught ' || id;
+	END $$;
+UPDATE t.updated SET title = t.fail_inside(id) WHERE id <= 5;
+SELECT is(t.exact('updated'), 'tracked', '... that fails half way, and is caught');
+SELECT throws_ok($$ UPDATE t.updated SET title = (1 / (id - 30))::text $$, '22012', NULL, 'an error half way');
+SELECT is(t.exact('updated'), 'tracked', '... leaves nothing');
+WITH a AS (UPDATE t.updated SET note = 'a' WHERE id <= 10 RETURNING id), b AS (UPDATE t.updated SET note = 'b' WHERE id BETWEEN 5 AND 15)
+	UPDATE t.updated SET note = 'c' WHERE id BETWEEN 8 AND 20;
+SELECT is(t.exact('updated'), 'tracked', 'three at once, of the same rows');
+WITH a AS (UPDATE t.updated SET note = 'd' WHERE id <= 3) SELECT;
+SELECT is(t.exact('updated'), 'tracked', 'one that belongs to a SELECT');
+CREATE VIEW t.checked AS SELECT * FROM t.updated WHERE t.look('updated') IS NOT NULL WITH CHECK OPTION;
+UPDATE t.checked SET title = 'i' WHERE id <= 3;
+SELECT is(t.seen() ~ '^[1-9]\d* seen, 0 wrong$', true, 'a condition that looks, before a row was written and after it');
+DECLARE current CURSOR FOR SELECT id FROM t.updated WHERE id <= 4 FOR UPDATE;
+FETCH 2 FROM current \g /dev/null
+UPDATE t.updated SET title = 'current' WHERE CURRENT OF current;
+CLOSE current;
+SELECT is(t.exact('updated'), 'tracked', 'WHERE CURRENT OF');
+PREPARE updated_again(int) AS UPDATE t.updated SET title = $1::text WHERE id <= $1;
+EXECUTE updated_again(1); EXECUTE updated_again(0); EXECUTE updated_again(9); EXECUTE updated_again(60);
+SELECT is(t.exact('updated'), 'tracked', 'a prepared statement, of few rows and of many');
+CREATE TABLE t.inherits () INHERITS (t.updated);
+INSERT INTO t.inherits SELECT i, 'child' FROM generate_series(1, 5) i;
+UPDATE t.updated SET title = 'both' WHERE id <= 5;
+SELECT is(t.measured('updated') = coalesce(sync_state_delta('updated')->>'local_hash', ''), true, 'a table that others inherit from');
+DROP TABLE t.inherits;
+SELECT t.verify('updated') \g /dev/null
+UPDATE t.updated SET title = 'alone again';
+SELECT is(t.exact('updated'), 'tracked', '... and no more');
 
 -- ---------------------------------------------------------------------------------------------
 -- Foreign keys
