@@ -282,9 +282,11 @@ updates_only_for_us(const PlanState *plan)
 	const ResultRelInfo *written;
 
 	if (!IsA(plan, ModifyTableState) || update->operation != CMD_UPDATE || !update->canSetTag ||
-		update->mt_nrels != 1 || outerPlanState(plan)->instrument != NULL)
+		outerPlanState(plan)->instrument != NULL)
 		return false;
 	written = update->resultRelInfo;
+
+	/* There may be other ones if it is below one that is partitioned or inherited from. */
 	return written == update->rootResultRelInfo &&
 		written->ri_RelationDesc->rd_rel->relkind == RELKIND_RELATION &&
 		written->ri_RelationDesc->rd_rel->relam == HEAP_TABLE_AM_OID &&
