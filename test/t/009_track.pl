@@ -244,6 +244,12 @@ is(way($statements[2][0], $statements[2][0]), 'at once', 'the trigger loads the 
 }
 (undef, undef, $stderr) = $node->psql('ways', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET client_min_messages = log; $load; $statements[2][0]");
 like($stderr, qr/Update on content/, 'who has hooked the start of statements before is still told');
+$node->safe_psql('ways', q{CREATE TABLE watched (id int);
+CREATE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM count(*) FROM content; RETURN NULL; END $$;
+CREATE TRIGGER nested AFTER INSERT ON watched FOR EACH ROW EXECUTE FUNCTION nested()});
+(undef, undef, $stderr) = $node->psql('ways', "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET client_min_messages = log; $load; INSERT INTO watched VALUES (1)");
+like($stderr, qr/Insert on watched/, '... and who has hooked their end');
+unlike($stderr, qr/Scan.* on content/, '... which is how it knows what triggers do then from what the client asks for');
 
 for my $case (['BEFORE UPDATE ON content FOR EACH ROW', $statements[2][0]], ['AFTER UPDATE ON content FOR EACH STATEMENT', $statements[2][0]],
 	['AFTER INSERT ON content FOR EACH STATEMENT', $statements[0][0]])
