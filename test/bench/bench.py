@@ -139,13 +139,14 @@ class Section:
     # Measuring
 
     def compare(self, contestants, rounds=5, before=None):
-        """Runs each in turn; a list of costs for each name.  `before` is not measured."""
+        """Runs each in turn, another one first in each round; a list of costs for each name.  `before` is not measured."""
         costs = {name: [] for name in contestants}
+        names = list(contestants)
         for number in range(rounds + 1):
-            for name, contestant in contestants.items():
+            for name in names[number % len(names):] + names[:number % len(names)]:
                 if before:
                     before()
-                cost = contestant()
+                cost = contestants[name]()
                 if number > 0:
                     costs[name].append(cost)
         return costs

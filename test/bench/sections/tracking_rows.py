@@ -9,7 +9,7 @@ import contextlib
 import random
 
 from sections.digest import DOCUMENTS
-from sections.tracking import IDLE_TRIGGER, check
+from sections.tracking import idle, tracked
 
 UPDATE = "UPDATE {} SET public = NOT public WHERE id = "
 LOOP = "DO $$ BEGIN FOR i IN 1..{} LOOP " + UPDATE + "1 + (i * 7919::bigint + {}) % {}; {} END LOOP; END $$"
@@ -52,11 +52,8 @@ def collect(costs, more):
 def roles(session, tables):
     """One table as it is, one with a trigger that does nothing, one tracked; what was kept is right."""
     table_of = dict(zip(("plain", "idle", "tracked"), tables))
-    session.run(IDLE_TRIGGER.format(table_of["idle"]))
-    session.run(f"SELECT sync_source_attach('tracked', '{table_of['tracked']}'); SELECT sync_source_track('tracked')")
-    yield table_of
-    check(session)
-    session.run(f"SELECT sync_source_detach('tracked'); DROP TRIGGER idle ON {table_of['idle']}")
+    with idle(session, table_of["idle"]), tracked(session, table_of["tracked"]):
+        yield table_of
 
 
 def one_row_updates(bench, session, rows, table_of, end):
@@ -65,7 +62,7 @@ def one_row_updates(bench, session, rows, table_of, end):
     def update(table):
         return session.cost(LOOP.format(updates, table, random.randrange(rows), rows, end), per=updates)
 
-    return bench.compare({role: lambda table=table: update(table) for role, table in table_of.items()}, rounds=51)
+    return bench.compare({role: lambda table=table: update(table) for role, table in table_of.items()}, rounds=201)
 
 
 def clients(bench, rows, table_of):
@@ -75,4 +72,4 @@ def clients(bench, rows, table_of):
         return bench.compare({
             role: lambda table=table_of[role]: bench.pgbench(script.format(table), seconds=8, clients=16,
                                                              synchronous_commit="on")
-            for role in ("plain", "tracked")}, rounds=3)
+            for role in ("plain", "tracked")}, rounds=5)
