@@ -26,13 +26,13 @@ def run(bench):
     documents = ("source", "UPDATE {} SET title = 'Another ' || title")
     numbers = ("narrow_source", "UPDATE {} SET value = value + 1")
 
-    costs = statements(bench, session, rows, tracked, *documents, rounds=(3, 8))
+    costs = statements(bench, session, rows, tracked, *documents, rounds=(2, 6))
     for what, target in (("INSERT", "≤ 1.25"), ("UPDATE", "≤ 1.30")):
         bench.ratio(f"{what} in one statement, tracked ÷ untracked, per row", costs[what], "with", "without", target)
-    costs = statements(bench, session, rows, idle, *documents, rounds=(2, 3))
+    costs = statements(bench, session, rows, idle, *documents, rounds=(2, 2))
     for what in costs:
         bench.ratio(f"{what} in one statement, with an idle trigger ÷ untracked", costs[what], "with", "without")
-    costs = statements(bench, session, rows, tracked, *numbers, rounds=(2, 3))
+    costs = statements(bench, session, rows, tracked, *numbers, rounds=(2, 2))
     for what in costs:
         bench.ratio(f"two bigints: {what} in one statement, tracked ÷ untracked, per row", costs[what], "with", "without")
 
