@@ -25,6 +25,7 @@ import importlib
 import math
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -153,7 +154,7 @@ class Section:
 
     @contextlib.contextmanager
     def clients(self, script, *limit, clients=1, mode="prepared", variables=(), **settings):
-        """A running pgbench; at its end, its output is in the list that this yields."""
+        """A running pgbench, and a list that its output is in at its end."""
         settings = {"synchronous_commit": "off", **settings}
         defined = [f"-D{name}={value}" for name, value in dict(variables).items()]
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -165,9 +166,10 @@ class Section:
                        "-f", file.name, *map(str, limit), *defined, self.database]
             with subprocess.Popen(command, env={**os.environ, "PGOPTIONS": options}, text=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                yield output
+                yield process, output
                 output += process.communicate()
-                if process.returncode:
+                # It may have been stopped before it was through.
+                if process.returncode not in (0, -signal.SIGTERM):
                     raise RuntimeError(f"pgbench: {output[1]}")
 
     def pgbench(self, script, transactions=None, seconds=None, clients=1, statements=1, variables=(),
@@ -183,7 +185,7 @@ class Section:
         with contextlib.closing(self.session()) as session:
             session.run("TRUNCATE bench_cpu")
             with self.clients(script, *limit, clients=clients, variables={"n": 0, **dict(variables)},
-                              **options) as output:
+                              **options) as (_, output):
                 pass
             rate = float(re.search(r"tps = ([0-9.]+)", output[0]).group(1)) * statements
             cpu = session.value("SELECT sum(used) FROM (SELECT max(cpu) - min(cpu) AS used"
@@ -203,6 +205,44 @@ class Section:
         (before, start), (after, end) = readings
         rate = (after - before) / (end - start)
         return Cost(None, 1 / rate if rate else None, rate)
+
+    def take_turns(self, scripts, rounds, seconds=1, warm_up=2, **options):
+        """Transactions per second of several pgbench of which one at a time runs, while the others are paused.
+
+        Each round is one turn of each, in this order and then the other way round: what a disk can do changes
+        within seconds.  What is counted are the transaction ids that were taken: all transactions must write."""
+        rates = {name: [] for name in scripts}
+        with contextlib.closing(self.session()) as session, contextlib.ExitStack() as running:
+            processes = {}
+            for name, script in scripts.items():
+                # Longer than it will be asked for.
+                processes[name], _ = running.enter_context(
+                    self.clients(script, "-T", math.ceil(warm_up + 10 * rounds * len(scripts) * seconds), **options))
+                running.callback(end_paused, processes[name])
+                time.sleep(warm_up)
+                processes[name].send_signal(signal.SIGSTOP)
+            for number in range(rounds):
+                for name in list(scripts)[::1 if number % 2 else -1]:
+                    rates[name].append(self.turn(session, processes[name], seconds))
+        return rates
+
+    @staticmethod
+    def turn(session, process, seconds):
+        """How many transactions per second a paused pgbench carries out."""
+        def now():
+            return session.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"), time.perf_counter()
+        # What the one before had begun ends meanwhile; and this one gets going.
+        time.sleep(0.05)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        before, start = now()
+        time.sleep(seconds)
+        after, end = now()
+        process.send_signal(signal.SIGSTOP)
+        if process.poll() is not None or after == before:
+            raise RuntimeError("pgbench stood still")
+        rate = (after - before) / (end - start)
+        return Cost(None, 1 / rate, rate)
 
     # Reporting
 
@@ -250,6 +290,11 @@ class Section:
         self.drop_databases()
         self.seconds = time.monotonic() - start
         print(f"    ({self.seconds:.0f} s)", flush=True)
+
+
+def end_paused(process):
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
 
 
 def bindir():

@@ -2,8 +2,9 @@
 by its primary key, each in a transaction of its own and many in one (plpgsql loops, with and without
 COMMIT, so that no client is part of it), against the same table without and against one with a row
 trigger that finds nothing to do; and 16 clients (pgbench, prepared) that wait for the disk at each
-commit.  The differences are small, so there are many rounds, and each is short; and three tables take
-turns at being tracked and not, for where a table lies in memory matters as much."""
+commit, a second for those of the one table and a second for those of the other.  The differences are
+small, so there are many rounds, and each is short; and three tables take turns at being tracked and
+not, for where a table lies in memory matters as much."""
 
 import contextlib
 import random
@@ -67,9 +68,6 @@ def one_row_updates(bench, session, rows, table_of, end):
 
 def clients(bench, rows, table_of):
     script = f"\\set id random(1, {rows})\n" + UPDATE + ":id;\n"
-    # Long enough for what each session does first, such as loading the library, not to count.
     with bench.server(fsync="on"):
-        return bench.compare({
-            role: lambda table=table_of[role]: bench.pgbench(script.format(table), seconds=8, clients=16,
-                                                             synchronous_commit="on")
-            for role in ("plain", "tracked")}, rounds=5)
+        return bench.take_turns({role: script.format(table_of[role]) for role in ("plain", "tracked")}, rounds=50,
+                                clients=16, synchronous_commit="on")
