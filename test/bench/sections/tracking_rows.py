@@ -69,5 +69,5 @@ def one_row_updates(bench, session, rows, table_of, end):
 def clients(bench, rows, table_of):
     script = f"\\set id random(1, {rows})\n" + UPDATE + ":id;\n"
     with bench.server(fsync="on"):
-        return bench.take_turns({role: script.format(table_of[role]) for role in ("plain", "tracked")}, rounds=50,
+        return bench.take_turns({role: script.format(table_of[role]) for role in ("plain", "tracked")}, rounds=40,
                                 clients=16, synchronous_commit="on")
