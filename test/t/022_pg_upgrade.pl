@@ -112,8 +112,9 @@ sub copy_of_installation
 		# A program goes by where its file is, not by where a link to it is.
 		system_or_bail('cp', $what eq 'bindir' ? '-r' : '-rs', "$dir/.", "$root$dir");
 	}
-	system_or_bail('cp', "$lib/syncstate.so", $root . pg_config('pkglibdir'));
-	system_or_bail('cp', 'syncstate.control', glob('sql/*.sql'), $root . pg_config('sharedir') . '/extension');
+	# In place of links to an extension that the machine has, not through them.
+	system_or_bail('cp', '--remove-destination', "$lib/syncstate.so", $root . pg_config('pkglibdir'));
+	system_or_bail('cp', '--remove-destination', 'syncstate.control', glob('sql/*.sql'), $root . pg_config('sharedir') . '/extension');
 	return $root . pg_config('bindir') =~ s/\/bin$//r;
 }
 
