@@ -353,6 +353,10 @@ def main():
     if unknown:
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {' '.join(SECTIONS)}")
 
+    # Who is told to end does not leave a pgbench behind, and less so a paused one.
+    for end in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, lambda number, _: sys.exit(128 + number))
+
     use_socket()
     facts = environment(options)
     results = os.path.join(DIRECTORY, "results")
