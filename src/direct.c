@@ -83,10 +83,13 @@ calls_track_function(const Trigger *trigger)
 {
 	static const char prefix[] = TRIGGER_PREFIX ROW_TRIGGER "_";
 
-	if (strncmp(trigger->tgname, prefix, strlen(prefix)) != 0)
-		return false;
+	/* Of the triggers of others, only those that are named like ours are worth a look. */
 	if (!track_function_is_known)
+	{
+		if (strncmp(trigger->tgname, prefix, strlen(prefix)) != 0)
+			return false;
 		look_up_track_function();
+	}
 	return trigger->tgfoid == track_function;
 }
 

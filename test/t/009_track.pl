@@ -120,6 +120,20 @@ is(told($node), '101 tracked', '... nothing was written');
 $node->safe_psql('postgres', q{DROP INDEX syncstate.unwanted; INSERT INTO content VALUES (200, 'x')});
 is(told($node), '102 tracked', '... and all is well without it');
 
+# A session writes all its deltas from one tuple: before somebody adds a column to their table, after that, and when it is gone.
+my $writer = $node->background_psql('postgres', on_error_stop => 0);
+$writer->query_safe(q{UPDATE content SET title = 'before the column' WHERE id = 4});
+$node->safe_psql('postgres', q{ALTER TABLE syncstate.sync_tracking_delta ADD note text NOT NULL DEFAULT 'mine'});
+$writer->query_safe(q{UPDATE content SET title = 'with the column' WHERE id = 4; DELETE FROM content WHERE id = 200});
+is(told($node), '101 tracked', 'a column that somebody added to the table of deltas');
+is(valid($node), 'true', '... counts for nothing');
+is($node->safe_psql('postgres', q{SELECT DISTINCT note FROM syncstate.sync_tracking_delta}), 'mine', '... and is in new deltas what it is in old ones');
+$node->safe_psql('postgres', q{ALTER TABLE syncstate.sync_tracking_delta DROP note});
+$writer->query_safe(q{INSERT INTO content VALUES (200, 'x')});
+is(told($node), '102 tracked', '... until it is dropped');
+is(valid($node), 'true', '... and then');
+$writer->quit;
+
 # Rolled back and dropped.
 $node->safe_psql('postgres', q{CREATE DATABASE dropped});
 $node->safe_psql('dropped', $content);
