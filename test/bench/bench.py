@@ -208,11 +208,12 @@ class Section:
         rate = (after - before) / (end - start)
         return Cost(None, 1 / rate if rate else None, rate)
 
-    def take_turns(self, scripts, rounds, seconds=1, warm_up=2, **options):
+    def take_turns(self, scripts, rounds, seconds=0.1, warm_up=2, **options):
         """Transactions per second of several pgbench of which one at a time runs, while the others are paused.
 
         Each round is one turn of each, in this order and then the other way round: what a disk can do changes
-        within seconds.  What is counted are the transaction ids that were taken: all transactions must write."""
+        within seconds, and short turns scatter no more than long ones.  What is counted are the transaction ids
+        that were taken: all transactions must write."""
         rates = {name: [] for name in scripts}
         with contextlib.closing(self.session()) as session, contextlib.ExitStack() as running:
             processes = {}

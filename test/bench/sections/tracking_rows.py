@@ -2,9 +2,9 @@
 by its primary key, each in a transaction of its own and many in one (plpgsql loops, with and without
 COMMIT, so that no client is part of it), against the same table without and against one with a row
 trigger that finds nothing to do; and 16 clients (pgbench, prepared) that wait for the disk at each
-commit, a second for those of the one table and a second for those of the other.  The differences are
-small, so there are many rounds, and each is short; and three tables take turns at being tracked and
-not, for where a table lies in memory matters as much."""
+commit, a tenth of a second for those of the one table and a tenth for those of the other.  The
+differences are small, so there are many rounds, and each is short; and three tables take turns at
+being tracked and not, for where a table lies in memory matters as much."""
 
 import contextlib
 import random
@@ -69,5 +69,5 @@ def one_row_updates(bench, session, rows, table_of, end):
 def clients(bench, rows, table_of):
     script = f"\\set id random(1, {rows})\n" + UPDATE + ":id;\n"
     with bench.server(fsync="on"):
-        return bench.take_turns({role: script.format(table_of[role]) for role in ("plain", "tracked")}, rounds=40,
+        return bench.take_turns({role: script.format(table_of[role]) for role in ("plain", "tracked")}, rounds=250,
                                 clients=16, synchronous_commit="on")
