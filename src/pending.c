@@ -99,51 +99,49 @@ typedef struct DeltaRow
 } DeltaRow;
 
 /*
- * A slot with a row of sync_tracking_delta, made once and filled anew for each: to
- * make them takes half as long as to insert the row, which each transaction does.
- * Columns that somebody added to the table are what they are in older rows.
+ * A slot for rows of sync_tracking_delta, and the tuple that each of them is filled
+ * into, made once: to make them takes half as long as to insert the row, which each
+ * transaction does.  Columns that somebody added to the table are what they are in
+ * older rows.
  */
-static TupleTableSlot *
-delta_slot(void)
+static TupleTableSlot *delta_slot = NULL;
+static HeapTuple delta_tuple = NULL;
+
+static void
+make_delta_slot(void)
 {
-	static TupleTableSlot *made = NULL;
-	MemoryContext outer;
-	TupleDesc	desc;
-	TupleTableSlot *slot;
+	MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
+	TupleDesc	desc = CreateTemplateTupleDesc(Natts_delta);
 	DeltaRow	nothing = {0};
 	Datum		values[Natts_delta] = {UUIDPGetDatum(&nothing.source_id), Int64GetDatum(0), Int64GetDatum(0), Int64GetDatum(0)};
 	bool		nulls[Natts_delta] = {0};
 
-	if (made != NULL)
-		return made;
-	outer = MemoryContextSwitchTo(TopMemoryContext);
-	desc = CreateTemplateTupleDesc(Natts_delta);
 	TupleDescInitEntry(desc, Anum_delta_source_id, "source_id", UUIDOID, -1, 0);
 	TupleDescInitEntry(desc, Anum_delta_row_count, "row_count", INT8OID, -1, 0);
 	TupleDescInitEntry(desc, Anum_delta_sum_high, "sum_high", INT8OID, -1, 0);
 	TupleDescInitEntry(desc, Anum_delta_sum_low, "sum_low", INT8OID, -1, 0);
-	slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slot, false);
+	delta_tuple = heap_form_tuple(desc, values, nulls);
+	delta_slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	MemoryContextSwitchTo(outer);
-	made = slot;
-	return made;
 }
 
 /* Appends a row to sync_tracking_delta. */
 static void
 append_delta(Relation rel, const SyncstatePendingDelta *delta)
 {
-	TupleTableSlot *slot = delta_slot();
-	HeapTuple	tuple = ((HeapTupleTableSlot *) slot)->tuple;
-
-	*(DeltaRow *) GETSTRUCT(tuple) = (DeltaRow){
+	if (delta_slot == NULL)
+		make_delta_slot();
+	*(DeltaRow *) GETSTRUCT(delta_tuple) = (DeltaRow){
 		.source_id = delta->source_id,
 		.row_count = delta->digest.rows,
 		.sum_high = (int64) delta->digest.sum.high,
 		.sum_low = (int64) delta->digest.sum.low,
 	};
-	ExecStoreHeapTuple(tuple, slot, false);
-	table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
+	ExecStoreHeapTuple(delta_tuple, delta_slot, false);
+	table_tuple_insert(rel, delta_slot, GetCurrentCommandId(true), 0, NULL);
+
+	/* What is inserted is a copy, which the slot has made and frees. */
+	ExecClearTuple(delta_slot);
 }
 
 /* The table that deltas go to; NULL if the extension was dropped. */
