@@ -24,6 +24,7 @@
 #include "commands/extension.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "track.h"
 
@@ -173,6 +174,7 @@ static void
 write_pending(void)
 {
 	Relation	rel = NULL;
+	bool		has_snapshot = false;
 	SyncstateDigest nothing = {0};
 
 	/* Subtransactions are over: levels above 1 have been merged into it. */
@@ -180,10 +182,21 @@ write_pending(void)
 	{
 		if (syncstate_digests_equal(&delta->digest, &nothing))
 			continue;
-		if (rel == NULL && (rel = open_delta_table(RowExclusiveLock)) == NULL)
-			break;
+		if (rel == NULL)
+		{
+			rel = open_delta_table(RowExclusiveLock);
+			if (rel == NULL)
+				break;
+
+			/* Once somebody has added a column of varying length, the server wants one. */
+			has_snapshot = OidIsValid(rel->rd_rel->reltoastrelid);
+			if (has_snapshot)
+				PushActiveSnapshot(GetTransactionSnapshot());
+		}
 		append_delta(rel, delta);
 	}
+	if (has_snapshot)
+		PopActiveSnapshot();
 	if (rel != NULL)
 		table_close(rel, NoLock);
 	pending = NULL;
