@@ -145,7 +145,7 @@ interrupted_by(
 		# Only after this line can no connection be the old server's.
 		$node->wait_for_log(qr/all server processes terminated; reinitializing/,
 			$offset);
-		$node->poll_query_until('postgres', 'SELECT true');
+		$node->poll_query_until('postgres', undef, '') or die 'not up again';
 	});
 
 interrupted_by(

@@ -79,7 +79,7 @@ sub lost_with_the_server
 	my $offset = -s $node->logfile;
 	kill('KILL', $writer);
 	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
-	$node->poll_query_until('postgres', 'SELECT true');
+	$node->poll_query_until('postgres', undef, '') or die 'not up again';
 
 	query("SELECT sync_state_observe('$key', '$_')") for 1 .. 2;
 	my ($told) = follow($cursor);

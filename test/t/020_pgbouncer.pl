@@ -71,7 +71,8 @@ END
 
 # The same server by way of the pooler.
 my $pooler = bless { %$node, _host => $dir, _port => $port }, ref $node;
-$pooler->poll_query_until('pooled', 'SELECT true') or die "no pooler: $bouncer_output";
+# Without a query: a psql that finds nobody may end before it is told one, which is an error then.
+$pooler->poll_query_until('pooled', undef, '') or die "no pooler: $bouncer_output";
 
 # ---------------------------------------------------------------------------
 # Clients
