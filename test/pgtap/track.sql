@@ -5,7 +5,7 @@ SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION syncstate;
 
-SELECT plan(312);
+SELECT plan(314);
 
 CREATE SCHEMA t;
 
@@ -627,6 +627,9 @@ SELECT is(t.invalidated($$ DROP TRIGGER ~row ON t.plain; UPDATE t.plain SET titl
 	CREATE TRIGGER ~row AFTER INSERT OR UPDATE OR DELETE ON t.plain FOR EACH ROW EXECUTE FUNCTION syncstate.track('plain'); ALTER TABLE t.plain ENABLE ALWAYS TRIGGER ~row $$), :again, 'that of rows dropped and made again');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra int $$), :again, 'ADD COLUMN');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra2 int DEFAULT 7 $$), :again, '... with a default');
+SELECT is(t.invalidated($$ CLUSTER t.plain USING plain_pkey $$), :again, 'CLUSTER, which writes that default into the rows');
+CLUSTER t.plain USING plain_pkey;
+SELECT is(t.exact('plain'), 'tracked', '... and again, when it is there');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra3 float8 DEFAULT random() $$), :again, '... that writes the table anew');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain DROP COLUMN extra $$), :again, 'DROP COLUMN');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN passing int DEFAULT 1; UPDATE t.plain SET title = 'hashed with it' WHERE id BETWEEN 90 AND 95;
