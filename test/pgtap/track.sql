@@ -630,7 +630,7 @@ SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra2 int DEFAULT 7 $
 SELECT is(t.invalidated($$ CLUSTER t.plain USING plain_pkey $$), :again, 'CLUSTER, which writes that default into the rows');
 CLUSTER t.plain USING plain_pkey;
 SELECT is(t.exact('plain'), 'tracked', '... and again, when it is there');
-SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra3 float8 DEFAULT random() $$), :again, '... that writes the table anew');
+SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN extra3 float8 DEFAULT random() $$), :again, 'ADD COLUMN that writes the table anew');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain DROP COLUMN extra $$), :again, 'DROP COLUMN');
 SELECT is(t.invalidated($$ ALTER TABLE t.plain ADD COLUMN passing int DEFAULT 1; UPDATE t.plain SET title = 'hashed with it' WHERE id BETWEEN 90 AND 95;
 	INSERT INTO t.plain VALUES (9001, 'hashed with it'); ALTER TABLE t.plain DROP COLUMN passing $$), :again, 'ADD COLUMN, writes and DROP COLUMN');
