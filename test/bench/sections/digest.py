@@ -43,7 +43,7 @@ def run(bench):
     bench.ratio("digest ÷ count(last column)", costs, "digest", "count", "≤ 1.20")
     bench.faster("digest, faster than sum(hash_record_extended)", costs, "digest", "record", "≥ 2.8")
 
-    # Few per cent, of what scatters by a tenth and more: 61 rounds said 1.03 to 1.06 of the same code.
+    # Few per cent, of what scatters by a tenth and more: 61 rounds said 1.03 to just above 1.05 of the same code.
     costs = bench.compare({
         "digest": lambda: session.cost(f"SELECT sync_digest({COLUMNS}) FROM document"),
         "sketch": lambda: session.cost(f"SELECT sync_sketch(1024, 1, {COLUMNS}) FROM document"),
